@@ -1,0 +1,126 @@
+package flow
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/google/uuid"
+)
+
+// A Ledger remembers lines, the conversations that hang on them, the texts to
+// be sent and the texts received. The conformance suite is
+// [github.com/countersign/countersign/flow/flowtest.TestLedger].
+//
+// All times that it is given are UTC, in whole milliseconds, and come back so.
+type Ledger interface {
+	// Line returns the line with its open conversations and its topic's. A
+	// line never saved has Version 0. It may be stale, from a cache: what it
+	// leads to is checked by Save.
+	Line(ctx context.Context, id LineID) (Line, error)
+	// Reload is Line, but as committed, past any cache.
+	Reload(ctx context.Context, id LineID) (Line, error)
+	// Conversation returns an order in any state, as committed.
+	// It fails with ErrNotFound.
+	Conversation(ctx context.Context, order uuid.UUID) (Conversation, error)
+	// Message returns one of our texts by its id, as committed.
+	// It fails with ErrNotFound.
+	Message(ctx context.Context, id uuid.UUID) (Message, error)
+	// MessageBySID returns the text that Twilio knows by sid among those
+	// written after since. It fails with ErrNotFound.
+	MessageBySID(ctx context.Context, sid string, since time.Time) (Message, error)
+	// Heard returns an inbound text by its MessageSid, with its first answer.
+	// It fails with ErrNotFound.
+	Heard(ctx context.Context, sid string) (Inbound, error)
+
+	// Save writes ch in one transaction, all of it or nothing, and returns
+	// after the commit. In this order of precedence it fails, and then writes
+	// nothing, with
+	//   - ErrHeard if ch.Inbound's MessageSid is known already,
+	//   - ErrStale if a line was changed since it was loaded, a line of
+	//     Version 0 exists by now, or the settled message is no longer under
+	//     the lease that ch.Settle names,
+	//   - ErrClaimed if ch.Settle adopts a sid that is another message's,
+	//   - ErrSpent if a total would go over its limit.
+	// Saved lines have their version, plus one.
+	Save(ctx context.Context, ch Change) error
+
+	// Take leases up to limit messages whose Due is not after now until the
+	// given time, oldest due first, and returns them with Attempt counted up
+	// and Unknown set if their lease had expired. No two takers get the same.
+	Take(ctx context.Context, now, until time.Time, limit int) ([]Message, error)
+	// Lapsing returns the lines (at most limit) that have an open conversation
+	// whose Deadline is not after now.
+	Lapsing(ctx context.Context, now time.Time, limit int) ([]LineID, error)
+	// Census counts what the database holds.
+	Census(ctx context.Context, now time.Time) (Census, error)
+	// Ping reports whether the database answers and can be written.
+	Ping(ctx context.Context) error
+	Close() error
+}
+
+// What Save may refuse; the loaded line is out of date, or what was to be
+// spent is gone.
+var (
+	ErrStale    = errors.New("changed since it was loaded")
+	ErrHeard    = errors.New("this text was answered before")
+	ErrClaimed  = errors.New("the sid is another message's")
+	ErrSpent    = errors.New("the total is spent")
+	ErrNotFound = errors.New("not found")
+)
+
+// A Change is what is written together.
+type Change struct {
+	// Lines as they shall be, with the Version they were loaded with. Their
+	// Conversations are written too: each that is listed replaces its row or
+	// makes it. One that moved to another line is listed on that line only.
+	Lines []Line
+	// Messages are new.
+	Messages []Message
+	// Settle is what became of a message, if anything did.
+	Settle *Settlement
+	// Inbound is the text that asked for the change, if one did.
+	Inbound *Inbound
+	// Receipt moves its message's Status up, never down, and is kept in any
+	// case, of an unknown message too. One for a message whose outcome was
+	// open (Leased, or Waiting with Unknown) settles it as Accepted.
+	Receipt *Receipt
+	// Events are appended to the orders' histories.
+	Events []Happening
+	// Spend is taken from totals that all lines share.
+	Spend []Spend
+}
+
+// Empty reports that there is nothing to write.
+func (ch Change) Empty() bool {
+	return len(ch.Lines) == 0 && len(ch.Messages) == 0 && ch.Settle == nil &&
+		ch.Inbound == nil && ch.Receipt == nil && len(ch.Events) == 0 && len(ch.Spend) == 0
+}
+
+// A Happening is one entry of an order's history.
+type Happening struct {
+	Order    uuid.UUID
+	At       time.Time
+	Event    Event
+	From, To State
+	Channel  Channel
+	// Note says more for ops, from our own words: never a PIN or a number.
+	Note string
+}
+
+// A Spend takes N from the total of that name, which may not go over Limit.
+type Spend struct {
+	Total string // such as texts/2026-11-23
+	N     int
+	Limit int
+}
+
+// A Census counts what the database holds.
+type Census struct {
+	// Open counts orders by open state.
+	Open map[State]int
+	// Outbox counts messages that are Leased or Waiting.
+	Outbox map[MessageState]int
+	// OldestDue is the earliest Due of those; zero if there are none.
+	OldestDue time.Time
+}

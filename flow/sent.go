@@ -1,0 +1,29 @@
+package flow
+
+import (
+	"errors"
+	"time"
+)
+
+// ErrDropped reports that a message is no longer worth sending and was settled
+// as [Dropped]: there is nothing left to text.
+var ErrDropped = errors.New("dropped: no longer worth sending")
+
+// Sent is what became of one try to text a message.
+type Sent struct {
+	// SID is Twilio's, if Err is nil.
+	SID string
+	// Adopted reports that SID was found by looking, not answered to our POST:
+	// it may turn out to be another message's.
+	Adopted bool
+	// Err is why the text was not taken, or may not have been: a [*SendError].
+	Err error
+	// Began is when the first POST that may have reached Twilio began: this
+	// one, unless an earlier one's outcome is still open. A later look for the
+	// text starts there.
+	Began time.Time
+	// Took is how long Twilio took to answer; 0 if it was not asked to send.
+	Took time.Duration
+	// Segments is what the text is billed as.
+	Segments int
+}

@@ -1,0 +1,277 @@
+package flow
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/google/uuid"
+)
+
+// What is done about a text that did not leave.
+const (
+	// SettleWait is how long a text of unknown outcome is left alone: Twilio's
+	// lists and receipts take a moment to show it.
+	SettleWait = 10 * time.Second
+	// MaxAttempts bounds the leases of one message.
+	MaxAttempts = 12
+)
+
+// Text renders m just before it is sent, if it is still worth sending: its
+// order open, on that number, and waiting for that very PIN. If not, the row
+// is settled as [Dropped] and Text fails with [ErrDropped]. A PIN that expired
+// before it could leave is replaced by a new one, if the guard allows it.
+func (d *Desk) Text(ctx context.Context, m Message) (Text, error) {
+	load := d.Ledger.Line
+	if m.Attempt > 1 {
+		// Time has passed, and others may have changed the line.
+		load = d.Ledger.Reload
+	}
+	lines, err := d.load(ctx, load, []LineID{m.Line})
+	if err != nil {
+		return Text{}, err
+	}
+	l, now := &lines[0], d.now()
+	c := l.Find(m.Order)
+	switch {
+	case !worth(l, c, m):
+		return Text{}, d.drop(ctx, m)
+	case !c.Live(now):
+		return Text{}, d.expire(ctx, m)
+	}
+	body, err := d.Texts.Say(m.Kind, m.Locale, Values{
+		Shop: d.Rules.Shop, Order: m.Named.Reference, Amount: m.Named.Amount,
+		PIN: c.pin, Host: d.Rules.Host, Length: c.Serial.Length,
+	})
+	if err != nil {
+		return Text{}, fmt.Errorf("render %s: %w", m.Kind, err)
+	}
+	return Text{Message: m.ID, To: m.Line.Number, Body: body, ValidFor: c.Serial.Expires.Sub(now)}, nil
+}
+
+// worth reports whether m is still about where its order stands.
+func worth(l *Line, c *Conversation, m Message) bool {
+	return c != nil && c.State.Open() && c.State != Locked && c.Serial.N == m.Serial &&
+		c.Proved.IsZero() && l.OptedOut.IsZero()
+}
+
+// drop settles m as not worth sending.
+func (d *Desk) drop(ctx context.Context, m Message) error {
+	err := d.Ledger.Save(ctx, Change{Settle: &Settlement{Message: m.ID, Attempt: m.Attempt, State: Dropped}})
+	if err != nil {
+		return err
+	}
+	d.Watcher.Texted(m.Kind, Dropped, 0, m.Line.Number.Country(), 0)
+	d.followers.wake(m.ID)
+	return ErrDropped
+}
+
+// expire drops m, whose PIN has expired, and issues a new one in its place.
+func (d *Desk) expire(ctx context.Context, m Message) error {
+	err := d.change(ctx, Self, func(t *turn) error {
+		t.change.Settle = &Settlement{Message: m.ID, Attempt: m.Attempt, State: Dropped}
+		t.tells(func() { t.Watcher.Texted(m.Kind, Dropped, 0, m.Line.Number.Country(), 0) })
+		l := &t.lines[0]
+		c := l.Find(m.Order)
+		if !worth(l, c, m) || c.Live(t.now) || !t.now.Before(c.Deadline) {
+			return nil
+		}
+		if r := t.Rules.Guard.Text(l, c, true, t.now); r.Reason != "" {
+			t.tells(func() { t.Watcher.Refused(r.Reason) })
+			t.undelivered(l, c, ClassExpired)
+			return nil
+		}
+		t.happens(l, c, Renewed, "the PIN expired before its text could leave")
+		return nil
+	}, m.Line)
+	d.followers.wake(m.ID)
+	if err != nil {
+		return err
+	}
+	return ErrDropped
+}
+
+// Sent settles what became of a try to text m. It touches the message's row
+// alone, unless the outcome changes the conversation. It fails with [ErrStale]
+// if the lease was lost, and with [ErrClaimed] if the sid that was found is
+// another message's.
+func (d *Desk) Sent(ctx context.Context, m Message, s Sent) error {
+	defer d.followers.wake(m.ID)
+	if s.Err == nil {
+		settle := &Settlement{Message: m.ID, Attempt: m.Attempt, State: Accepted, SID: s.SID, Adopted: s.Adopted}
+		err := d.Ledger.Save(ctx, Change{Settle: settle})
+		if errors.Is(err, ErrStale) && d.overtaken(ctx, m, s) {
+			err = nil
+		}
+		if err != nil {
+			return err
+		}
+		d.Watcher.Texted(m.Kind, Accepted, s.Segments, m.Line.Number.Country(), s.Took)
+		d.followers.wake(m.Order)
+		return nil
+	}
+
+	var failed *SendError
+	if !errors.As(s.Err, &failed) {
+		failed = &SendError{Class: ClassUnknown, Err: s.Err}
+	}
+	settle, action := settlement(m, s, failed, d.now())
+	var err error
+	if settle.State == Failed {
+		err = d.fail(ctx, m, settle, failed.Class)
+	} else {
+		err = d.Ledger.Save(ctx, Change{Settle: &settle})
+	}
+	if err != nil {
+		return err
+	}
+	d.Log.WarnContext(ctx, "text not taken", "message", m.ID, "order", m.Order, "attempt", m.Attempt,
+		"class", failed.Class, "code", failed.Code, "action", action, "err", failed.Err)
+	d.Watcher.Texted(m.Kind, settle.State, 0, m.Line.Number.Country(), s.Took)
+	d.Watcher.TextFailed(failed.Class, action)
+	return nil
+}
+
+// overtaken reports whether a receipt of that very text was faster than the
+// answer to our POST, and has settled it.
+func (d *Desk) overtaken(ctx context.Context, m Message, s Sent) bool {
+	now, err := d.Ledger.Message(ctx, m.ID)
+	return err == nil && now.State == Accepted && now.SID == s.SID && now.Attempt == m.Attempt
+}
+
+// settlement decides what is done about a text that was not, or perhaps not,
+// taken.
+func settlement(m Message, s Sent, e *SendError, now time.Time) (Settlement, Action) {
+	settle := Settlement{
+		Message: m.ID, Attempt: m.Attempt, State: Waiting, Code: e.Code,
+		Unknown: m.Unknown, Attempted: m.Attempted,
+	}
+	switch {
+	case m.Attempt >= MaxAttempts:
+		settle.State = Failed
+		return settle, ActionUnreachable
+	case e.Class == ClassUnknown:
+		settle.Unknown, settle.Attempted = true, s.Began
+		settle.Due = now.Add(SettleWait)
+		return settle, ActionReconcile
+	case e.Class == ClassRetry:
+		settle.Due = now.Add(backoff(m.Attempt, e.RetryAfter))
+		return settle, ActionRetry
+	case e.Class == ClassOptedOut:
+		settle.State = Failed
+		return settle, ActionOptOut
+	default:
+		settle.State = Failed
+		return settle, ActionUnreachable
+	}
+}
+
+// backoff is how long to wait before the next attempt: what was asked for, or
+// twice as long each time, from a second to two minutes, and a random part of
+// that, so that what failed together does not return together.
+func backoff(attempt int, asked time.Duration) time.Duration {
+	wait := min(time.Second<<min(attempt-1, 7), 2*time.Minute)
+	wait = wait/2 + rand.N(wait) //nolint:gosec // jitter is no secret
+	return max(wait, asked)
+}
+
+// fail settles m as failed, and makes its order unreachable.
+func (d *Desk) fail(ctx context.Context, m Message, settle Settlement, class Class) error {
+	return d.change(ctx, Self, func(t *turn) error {
+		t.change.Settle = &settle
+		t.bounced(&t.lines[0], m, class)
+		return nil
+	}, m.Line)
+}
+
+// bounced acts on a text that will not arrive.
+func (t *turn) bounced(l *Line, m Message, class Class) {
+	if class == ClassOptedOut {
+		t.stop(l)
+		return
+	}
+	// The text of a PIN that was replaced, or texted again, says nothing of
+	// the one the customer waits for.
+	if c := l.Find(m.Order); c != nil && c.State.Open() && c.Message == m.ID && c.Proved.IsZero() {
+		t.undelivered(l, c, class)
+	}
+}
+
+func (t *turn) undelivered(l *Line, c *Conversation, class Class) {
+	t.happens(l, c, Undelivered, string(class))
+	if c.State == Unreachable {
+		c.Failure = class
+	}
+}
+
+// Receipt notes what a status callback tells. One of a text that is not ours,
+// or not known yet, is kept all the same.
+func (d *Desk) Receipt(ctx context.Context, r Receipt) error {
+	r.At = d.now()
+	m, err := d.received(ctx, r)
+	if errors.Is(err, ErrNotFound) {
+		return d.Ledger.Save(ctx, Change{Receipt: &r})
+	}
+	if err != nil {
+		return err
+	}
+	r.Message = m.ID
+	moves := r.Status.Rank() > m.Status.Rank()
+	if moves && r.Status.Bad() {
+		class := cmp.Or(d.Sender.Class(r.Code), ClassCarrier)
+		err = d.change(ctx, Self, func(t *turn) error {
+			t.change.Receipt = &r
+			t.bounced(&t.lines[0], m, class)
+			return nil
+		}, m.Line)
+		if err == nil {
+			d.Watcher.TextFailed(class, ActionUnreachable)
+		}
+	} else {
+		err = d.Ledger.Save(ctx, Change{Receipt: &r})
+	}
+	if err != nil {
+		return err
+	}
+	if moves {
+		d.Watcher.Received(r.Status, r.At.Sub(m.Created))
+	}
+	d.followers.wake(m.ID)
+	d.followers.wake(m.Order)
+	return nil
+}
+
+// received finds the message that a receipt is of.
+func (d *Desk) received(ctx context.Context, r Receipt) (Message, error) {
+	if r.Message != uuid.Nil {
+		return d.Ledger.Message(ctx, r.Message)
+	}
+	// Twilio keeps a text queued for ten hours at most; receipts may be late.
+	return d.Ledger.MessageBySID(ctx, r.SID, r.At.Add(-2*day))
+}
+
+// Lapse ends the orders whose deadline has passed.
+func (d *Desk) Lapse(ctx context.Context) error {
+	ids, err := d.Ledger.Lapsing(ctx, d.now(), 100)
+	if err != nil {
+		return fmt.Errorf("look for orders that lapse: %w", err)
+	}
+	for _, id := range ids {
+		err := d.change(ctx, Self, func(t *turn) error {
+			l := &t.lines[0]
+			for _, c := range l.Open() {
+				if !t.now.Before(c.Deadline) {
+					t.happens(l, c, Lapse, "")
+				}
+			}
+			return nil
+		}, id)
+		if err != nil {
+			return fmt.Errorf("lapse: %w", err)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,360 @@
+package flow_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/countersign/countersign/flow"
+	"github.com/countersign/countersign/flow/flowtest"
+)
+
+var ctx = context.Background()
+
+const (
+	ann  = flow.Number("+14155550123")
+	bert = flow.Number("+14155550124")
+)
+
+var browser = flow.Browser{1}
+
+func newShop(t *testing.T) *flowtest.Shop { return flowtest.NewShop(t, flowtest.NewLedger()) }
+
+// ask places a complete order that waits for its PIN.
+func ask(t *testing.T, s *flowtest.Shop, n flow.Number) uuid.UUID {
+	t.Helper()
+	standing, err := s.Desk.Ask(ctx, flow.Asking{Browser: browser, Typed: n.E164(), Entries: []flow.Entry{
+		{Field: "name", Value: "Ann"}, {Field: "address", Value: "1 Road"}, {Field: "items", Value: "tea"},
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return standing.Conversation.ID
+}
+
+func conversation(t *testing.T, s *flowtest.Shop, order uuid.UUID) flow.Conversation {
+	t.Helper()
+	c, err := s.Ledger.Conversation(ctx, order)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func message(t *testing.T, s *flowtest.Shop, order uuid.UUID) flow.Message {
+	t.Helper()
+	m, err := s.Ledger.Message(ctx, conversation(t, s, order).Message)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+func TestWhatTwilioRefuses(t *testing.T) {
+	for _, tt := range []struct {
+		class flow.Class
+		state flow.State
+		row   flow.MessageState
+		texts int // on the line, once all is settled
+	}{
+		{flow.ClassNumber, flow.Unreachable, flow.Failed, 0},
+		{flow.ClassCountry, flow.Unreachable, flow.Failed, 0},
+		{flow.ClassConfig, flow.Unreachable, flow.Failed, 0},
+		{flow.ClassFraud, flow.Unreachable, flow.Failed, 0},
+		{flow.ClassBug, flow.Unreachable, flow.Failed, 0},
+		{flow.ClassOptedOut, flow.Unreachable, flow.Failed, 0},
+		{flow.ClassRetry, flow.Asked, flow.Accepted, 1},
+		{flow.ClassUnknown, flow.Asked, flow.Accepted, 1},
+	} {
+		t.Run(string(tt.class), func(t *testing.T) {
+			s := newShop(t)
+			s.Sender.Refuse(&flow.SendError{Class: tt.class, Err: errors.New("no")})
+			order := ask(t, s, ann)
+			s.SendAll()
+			s.Pass(3 * time.Minute)
+			s.SendAll()
+			if c := conversation(t, s, order); c.State != tt.state || c.State == flow.Unreachable && c.Failure != tt.class {
+				t.Errorf("the order is %s (%s), want %s", c.State, c.Failure, tt.state)
+			}
+			if m := message(t, s, order); m.State != tt.row {
+				t.Errorf("its text is %s, want %s", m.State, tt.row)
+			}
+			if got := len(s.Sender.Taken()); got != tt.texts {
+				t.Errorf("%d texts, want %d", got, tt.texts)
+			}
+			l, _ := s.Ledger.Reload(ctx, s.Line(ann))
+			if l.OptedOut.IsZero() == (tt.class == flow.ClassOptedOut) {
+				t.Errorf("opted out: %v", l.OptedOut)
+			}
+		})
+	}
+}
+
+func TestALostAnswerIsLookedForAndNotTextedAgain(t *testing.T) {
+	s := newShop(t)
+	s.Sender.Lose()
+	order := ask(t, s, ann)
+	s.SendAll()
+	if m := message(t, s, order); m.State != flow.Waiting || !m.Unknown {
+		t.Fatalf("after the answer was lost the row is %s, unknown %v", m.State, m.Unknown)
+	}
+	s.Pass(time.Minute)
+	s.SendAll()
+	m := message(t, s, order)
+	if taken := s.Sender.Taken(); len(taken) != 1 || m.State != flow.Accepted || m.SID != taken[0].SID {
+		t.Errorf("%d texts, and the row is %s", len(taken), m.State)
+	}
+}
+
+func TestALeaseThatExpiresIsLookedForFirst(t *testing.T) {
+	s := newShop(t)
+	order := ask(t, s, ann)
+	s.Restart() // killed before it could text
+	s.SendAll()
+	if got := len(s.Sender.Taken()); got != 0 {
+		t.Fatalf("%d texts while the lease is another's", got)
+	}
+	s.Pass(flow.Lease)
+	s.SendAll()
+	if got := len(s.Sender.Taken()); got != 1 || s.Sender.Looked() != 1 {
+		t.Errorf("%d texts after %d looks, want 1 and 1", got, s.Sender.Looked())
+	}
+	if m := message(t, s, order); m.State != flow.Accepted {
+		t.Errorf("the row is %s", m.State)
+	}
+}
+
+func TestRetriesEnd(t *testing.T) {
+	s := newShop(t)
+	for range flow.MaxAttempts + 5 {
+		s.Sender.Refuse(&flow.SendError{Class: flow.ClassRetry, Err: errors.New("later")})
+	}
+	order := ask(t, s, ann)
+	for range flow.MaxAttempts + 5 {
+		s.SendAll()
+		s.Pass(5 * time.Minute)
+	}
+	if c := conversation(t, s, order); c.State != flow.Unreachable {
+		t.Errorf("the order is %s", c.State)
+	}
+	if got := s.Sender.Tried(); got != flow.MaxAttempts {
+		t.Errorf("%d tries, want %d", got, flow.MaxAttempts)
+	}
+}
+
+func TestTextsNotWorthSendingAreDropped(t *testing.T) {
+	for name, meanwhile := range map[string]func(*flowtest.Shop, uuid.UUID){
+		"declined": func(s *flowtest.Shop, o uuid.UUID) { _, _ = s.Desk.Decline(ctx, browser, o) },
+		"moved":    func(s *flowtest.Shop, o uuid.UUID) { _, _ = s.Desk.Renumber(ctx, browser, o, bert.E164()) },
+		"opted out": func(s *flowtest.Shop, _ uuid.UUID) {
+			_, _ = s.Desk.Hear(ctx, flow.Heard{SID: "SM1", Line: s.Line(ann), Body: "STOP"})
+		},
+		"lapsed": func(s *flowtest.Shop, _ uuid.UUID) { s.Pass(72 * time.Hour); _ = s.Desk.Lapse(ctx) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newShop(t)
+			order := ask(t, s, ann)
+			first := message(t, s, order)
+			meanwhile(s, order)
+			s.SendAll()
+			for _, text := range s.Sender.Taken() {
+				if text.To == ann {
+					t.Error("it was texted all the same")
+				}
+			}
+			if m, _ := s.Ledger.Message(ctx, first.ID); m.State != flow.Dropped {
+				t.Errorf("the row is %s", m.State)
+			}
+		})
+	}
+}
+
+func TestAPINThatExpiresBeforeItLeavesIsReplaced(t *testing.T) {
+	s := newShop(t)
+	order := ask(t, s, ann)
+	s.Restart()
+	s.Pass(25 * time.Hour)
+	s.SendAll()
+	c := conversation(t, s, order)
+	if c.Serial.N != 2 || c.State != flow.Asked || len(s.Sender.Taken()) != 1 {
+		t.Errorf("serial %d, %s, %d texts; want a second serial, texted", c.Serial.N, c.State, len(s.Sender.Taken()))
+	}
+	// Refused by the guard, the order is unreachable.
+	s = newShop(t)
+	s.Rules.Guard.PerNumber = flow.Rate{N: 1, Per: 100 * time.Hour}
+	s.Restart()
+	order = ask(t, s, ann)
+	s.Restart()
+	s.Pass(25 * time.Hour)
+	s.SendAll()
+	if c := conversation(t, s, order); c.State != flow.Unreachable || c.Failure != flow.ClassExpired || len(s.Sender.Taken()) != 0 {
+		t.Errorf("%s (%s), %d texts; want unreachable", c.State, c.Failure, len(s.Sender.Taken()))
+	}
+}
+
+// Receipts come in any order, several times, or not at all: the same ones lead
+// to the same state.
+func TestReceiptsInAnyOrder(t *testing.T) {
+	for _, tt := range []struct {
+		name     string
+		receipts []flow.Status
+		status   flow.Status
+		state    flow.State
+	}{
+		{"delivered", []flow.Status{flow.StatusQueued, flow.StatusSent, flow.StatusDelivered, flow.StatusSent}, flow.StatusDelivered, flow.Asked},
+		{"undelivered", []flow.Status{flow.StatusQueued, flow.StatusSending, flow.StatusSent, flow.StatusUndelivered, flow.StatusUndelivered}, flow.StatusUndelivered, flow.Unreachable},
+		{"read", []flow.Status{flow.StatusSent, flow.StatusDelivered, flow.StatusRead}, flow.StatusRead, flow.Asked},
+		{"a status of the future", []flow.Status{"teleported", flow.StatusSent}, flow.StatusSent, flow.Asked},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			for order := range permutations(tt.receipts) {
+				s := newShop(t)
+				id := ask(t, s, ann)
+				s.SendAll()
+				m := message(t, s, id)
+				for _, status := range order {
+					code := 0
+					if status.Bad() {
+						code = 30003
+					}
+					if err := s.Desk.Receipt(ctx, flow.Receipt{Message: m.ID, SID: m.SID, Status: status, Code: code}); err != nil {
+						t.Fatal(err)
+					}
+				}
+				if got := message(t, s, id).Status; got != tt.status {
+					t.Errorf("%v lead to %s, want %s", order, got, tt.status)
+				}
+				if c := conversation(t, s, id); c.State != tt.state {
+					t.Errorf("%v lead to %s, want %s", order, c.State, tt.state)
+				}
+			}
+		})
+	}
+}
+
+func permutations(items []flow.Status) func(func([]flow.Status) bool) {
+	return func(yield func([]flow.Status) bool) {
+		var walk func(done, left []flow.Status) bool
+		walk = func(done, left []flow.Status) bool {
+			if len(left) == 0 {
+				return yield(done)
+			}
+			for i := range left {
+				rest := append(slices.Clone(left[:i]), left[i+1:]...)
+				if !walk(append(slices.Clone(done), left[i]), rest) {
+					return false
+				}
+			}
+			return true
+		}
+		walk(nil, items)
+	}
+}
+
+func TestReceipts(t *testing.T) {
+	t.Run("before our 201 settles the text", func(t *testing.T) {
+		s := newShop(t)
+		id := ask(t, s, ann)
+		m := message(t, s, id)
+		if err := s.Desk.Receipt(ctx, flow.Receipt{Message: m.ID, SID: "SM7", Status: flow.StatusSent}); err != nil {
+			t.Fatal(err)
+		}
+		if m := message(t, s, id); m.State != flow.Accepted || m.SID != "SM7" || m.Status != flow.StatusSent {
+			t.Errorf("the row is %s, %s, %s", m.State, m.SID, m.Status)
+		}
+	})
+	t.Run("by the sid alone is found", func(t *testing.T) {
+		s := newShop(t)
+		id := ask(t, s, ann)
+		s.SendAll()
+		if err := s.Desk.Receipt(ctx, flow.Receipt{SID: message(t, s, id).SID, Status: flow.StatusDelivered}); err != nil {
+			t.Fatal(err)
+		}
+		if m := message(t, s, id); m.Status != flow.StatusDelivered {
+			t.Errorf("the row is %s", m.Status)
+		}
+	})
+	t.Run("of a text that is not ours is kept and no error", func(t *testing.T) {
+		s := newShop(t)
+		for _, r := range []flow.Receipt{
+			{SID: "SM9", Status: flow.StatusFailed, Code: 30003},
+			{Message: uuid.Must(uuid.NewV7()), SID: "SM9", Status: flow.StatusDelivered},
+		} {
+			if err := s.Desk.Receipt(ctx, r); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+	t.Run("of a replaced text says nothing of the order", func(t *testing.T) {
+		s := newShop(t)
+		id := ask(t, s, ann)
+		s.SendAll()
+		old := message(t, s, id)
+		s.Pass(time.Minute)
+		if _, err := s.Desk.Resend(ctx, browser, id); err != nil {
+			t.Fatal(err)
+		}
+		s.SendAll()
+		if err := s.Desk.Receipt(ctx, flow.Receipt{Message: old.ID, SID: old.SID, Status: flow.StatusFailed, Code: 30003}); err != nil {
+			t.Fatal(err)
+		}
+		if c := conversation(t, s, id); c.State != flow.Asked {
+			t.Errorf("the order is %s", c.State)
+		}
+	})
+	t.Run("of an opt-out stops the line", func(t *testing.T) {
+		s := newShop(t)
+		id := ask(t, s, ann)
+		s.SendAll()
+		m := message(t, s, id)
+		if err := s.Desk.Receipt(ctx, flow.Receipt{Message: m.ID, SID: m.SID, Status: flow.StatusUndelivered, Code: 21610}); err != nil {
+			t.Fatal(err)
+		}
+		s.Pass(time.Hour)
+		var told *flow.Error
+		if _, err := s.Desk.Resend(ctx, browser, id); !errors.As(err, &told) || told.Reason != flow.ReasonOptOut {
+			t.Errorf("a resend to an opted-out number: %v", err)
+		}
+	})
+	t.Run("a bad one after the order was confirmed changes nothing", func(t *testing.T) {
+		s := newShop(t)
+		id := ask(t, s, ann)
+		s.SendAll()
+		m := message(t, s, id)
+		if _, err := s.Desk.Check(ctx, browser, id, flowtest.PINOf(s.Sender.Taken()[0].Body)); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Desk.Receipt(ctx, flow.Receipt{Message: m.ID, SID: m.SID, Status: flow.StatusFailed, Code: 30003}); err != nil {
+			t.Fatal(err)
+		}
+		if c := conversation(t, s, id); c.State != flow.Confirmed {
+			t.Errorf("the order is %s", c.State)
+		}
+	})
+}
+
+// The ceiling of a day holds for all lines together, however they race.
+func TestTextsPerDay(t *testing.T) {
+	s := newShop(t)
+	s.Rules.Guard.PerDay = 3
+	s.Restart()
+	for i := range 5 {
+		_, err := s.Desk.Ask(ctx, flow.Asking{Browser: browser, Typed: fmt.Sprintf("+1415555013%d", i)})
+		var told *flow.Error
+		switch refused := errors.As(err, &told); {
+		case i < 3 && err != nil:
+			t.Fatalf("text %d: %v", i+1, err)
+		case i >= 3 && (!refused || told.Reason != flow.ReasonDay || told.Code != flow.Unavailable || told.RetryAfter != 15*time.Hour):
+			t.Errorf("text %d over the ceiling: %v", i+1, err)
+		}
+	}
+	s.Pass(15 * time.Hour) // midnight
+	if _, err := s.Desk.Ask(ctx, flow.Asking{Browser: browser, Typed: "+14155550134"}); err != nil {
+		t.Errorf("the next day: %v", err)
+	}
+}

@@ -1,0 +1,228 @@
+package flow
+
+import (
+	"crypto/rand"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+)
+
+// A turn is one try at a change: the lines as they were loaded, to be changed
+// in place, and what is to be written with them.
+type turn struct {
+	*Desk
+	now     time.Time
+	channel Channel
+	lines   []Line
+	touched []bool // which lines are to be saved
+	change  Change
+	told    []func() // to be run after the commit
+}
+
+// touch has l saved.
+func (t *turn) touch(l *Line) {
+	for i := range t.lines {
+		if l == &t.lines[i] {
+			t.touched[i] = true
+		}
+	}
+}
+
+// tells runs f after the commit.
+func (t *turn) tells(f func()) { t.told = append(t.told, f) }
+
+// written is all that the turn wants to be saved.
+func (t *turn) written() Change {
+	ch := t.change
+	for i, l := range t.lines {
+		if t.touched[i] {
+			ch.Lines = append(ch.Lines, l)
+		}
+	}
+	return ch
+}
+
+// tell lets others know of what was committed.
+func (t *turn) tell() {
+	for _, f := range t.told {
+		f()
+	}
+	for _, m := range t.change.Messages {
+		t.Nudge(m)
+	}
+	for _, l := range t.lines {
+		for _, c := range l.Conversations {
+			t.followers.wake(c.ID)
+		}
+	}
+}
+
+// happens has ev happen to c on l: the one way in which a conversation changes
+// its state. It returns what is to be said about it.
+func (t *turn) happens(l *Line, c *Conversation, ev Event, note string) Effect {
+	from, then := c.State, Confirmation.Next(c.State, ev)
+	t.touch(l)
+	c.State = then.State
+	t.change.Events = append(t.change.Events, Happening{
+		Order: c.ID, At: t.now, Event: ev, From: from, To: c.State, Channel: t.channel, Note: note,
+	})
+	if c.State != from {
+		state := c.State
+		t.tells(func() { t.Watcher.Entered(state) })
+		if !c.State.Open() {
+			t.ends(l, c)
+		}
+	}
+	say := Effect("")
+	for _, effect := range then.Effects {
+		switch effect {
+		case IssuePIN:
+			t.issue(l, c)
+		case TextPIN:
+			t.text(l, c)
+		default:
+			say = effect
+		}
+	}
+	return say
+}
+
+func (t *turn) ends(l *Line, c *Conversation) {
+	c.Ended = t.now
+	l.Topic = c.ID
+	country, state, took := c.Line.Number.Country(), c.State, t.now.Sub(c.Created)
+	t.tells(func() { t.Watcher.Ended(country, state, t.channel, took) })
+}
+
+// issue gives c its next PIN.
+func (t *turn) issue(l *Line, c *Conversation) {
+	before := c.pin
+	s := Serial{
+		N:       c.Serial.N,
+		Key:     t.Keys.newest,
+		Length:  t.Rules.PINLength,
+		Named:   c.Named,
+		Expires: earlier(t.now.Add(t.Rules.PINTTL), c.Deadline),
+	}
+	for taken := true; taken; {
+		s.N++
+		c.pin, _ = t.Keys.PIN(c.ID, c.Line.Number, s)
+		// A reply names its order by its PIN alone, and a mistyped old PIN must
+		// not turn out to be the new one.
+		taken = c.pin.Equal(before)
+		for _, o := range l.Open() {
+			taken = taken || o != c && o.pin.Equal(c.pin)
+		}
+	}
+	c.Serial = s
+	c.Misses, l.Misses = 0, 0
+	l.Serials = l.Serials.Add(t.now, day)
+	t.tells(func() { t.Watcher.Issued(t.channel) })
+}
+
+// text writes the text of c's PIN to the outbox, leased to this process, which
+// is nudged after the commit.
+func (t *turn) text(l *Line, c *Conversation) {
+	m := Message{
+		ID:      newID(),
+		Order:   c.ID,
+		Line:    l.LineID,
+		Kind:    KindPIN,
+		Serial:  c.Serial.N,
+		Locale:  t.Rules.Locale,
+		Named:   c.Serial.Named,
+		State:   Leased,
+		Attempt: 1,
+		Due:     t.now.Add(Lease),
+		Created: t.now,
+	}
+	if m.Named.Amount != "" {
+		m.Kind = KindPINAmount
+	}
+	t.change.Messages = append(t.change.Messages, m)
+	t.change.Spend = append(t.change.Spend, t.Rules.Guard.Spend(t.now))
+	l.Texts = l.Texts.Add(t.now, t.Rules.Guard.PerNumber.Per)
+	l.Topic = uuid.Nil
+	l.Hints = 0
+	c.Texted, c.Message, c.Failure = t.now, m.ID, ClassNone
+}
+
+// judge has the outcome of guess g happen to the order it turns out to be
+// about, and counts a miss in the same change: it is committed before it is
+// answered.
+func (t *turn) judge(l *Line, g Guess) (*Conversation, Event) {
+	c, ev := Judge(l, g, t.now)
+	t.tells(func() { t.Watcher.Checked(g.Channel, ev) })
+	switch ev {
+	case Missed, Spent, LastMiss:
+		charge(l, c, g.Channel)
+	case Proved:
+		c.Proved = t.now
+	default:
+	}
+	t.happens(l, c, ev, "")
+	// The line's last reply try may have been other orders' last try, too.
+	for _, o := range l.Open() {
+		if o != c && o.State != Locked && o.Serial.N > 0 && triesLeft(l, o, Web)+triesLeft(l, o, Reply) == 0 {
+			t.happens(l, o, LastMiss, "")
+		}
+	}
+	return c, ev
+}
+
+// textAgain has c's PIN texted once more: the same one while it is good, else a
+// new one. It refuses as the guard does.
+func (t *turn) textAgain(l *Line, c *Conversation) Refusal {
+	ev := Again
+	if !c.Live(t.now) || c.State == Locked || t.channel == Reply && l.Misses >= ReplyTries {
+		ev = Renewed
+	}
+	if r := t.Rules.Guard.Text(l, c, ev == Renewed, t.now); r.Reason != "" {
+		return r
+	}
+	t.happens(l, c, ev, "")
+	return Refusal{}
+}
+
+// newID returns a UUIDv7: what is written together lies together.
+func newID() uuid.UUID { return uuid.Must(uuid.NewV7()) }
+
+// newReference mints an order's name for texts: three letters, three digits,
+// none of which looks like another. With letters in it, it cannot be taken for
+// a PIN; without vowels, it says nothing.
+func newReference() string {
+	const letters, digits = "BCDFGHJKMNPQRTVWXY", "23456789"
+	var random [6]byte
+	_, _ = rand.Read(random[:]) // never fails: crypto/rand
+	ref := make([]byte, 0, len(random))
+	for i, b := range random {
+		from := letters
+		if i >= 3 {
+			from = digits
+		}
+		ref = append(ref, from[int(b)%len(from)])
+	}
+	return string(ref)
+}
+
+// mint gives a reference that no order of l has.
+func mint(l *Line) string {
+	for {
+		ref := newReference()
+		taken := false
+		for _, c := range l.Conversations {
+			taken = taken || strings.EqualFold(c.Named.Reference, ref)
+		}
+		if !taken {
+			return ref
+		}
+	}
+}
+
+func earlier(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
+}

@@ -1,0 +1,27 @@
+package handlers
+
+import (
+	"context"
+	"net/http"
+	"time"
+)
+
+// healthz reports that we are alive: a failing one gets us restarted, so it
+// asks nothing that a restart would not mend.
+func (s *Server) healthz(w http.ResponseWriter, _ *http.Request) error {
+	writeText(w, http.StatusOK, "ok\n")
+	return nil
+}
+
+// readyz reports that we can serve. It never asks Twilio: an odd number that a
+// visitor types must not take the service down.
+func (s *Server) readyz(w http.ResponseWriter, r *http.Request) error {
+	ctx, cancel := context.WithTimeout(r.Context(), 2*time.Second)
+	defer cancel()
+	if err := s.Ready(ctx); err != nil {
+		s.Log.WarnContext(ctx, "not ready", "error", err)
+		return &refusal{Status: http.StatusServiceUnavailable, Message: "not ready", RetryAfter: time.Second}
+	}
+	writeText(w, http.StatusOK, "ready\n")
+	return nil
+}

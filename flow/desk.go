@@ -66,6 +66,7 @@ type Desk struct {
 	stripes   [256]chan struct{}
 	seed      maphash.Seed
 	followers followers
+	breakers  breakers
 }
 
 // NewDesk returns a desk. All of c must be set but Patience.
@@ -214,6 +215,9 @@ func refused(r Refusal) *Error {
 	case ReasonOrders:
 		e.Code, e.Field = Conflict, FieldNumber
 		e.Message = "Too many orders with this number wait for their PIN. Please finish one of them first."
+	case ReasonBreaker:
+		e.Code = Unavailable
+		e.Message = "We cannot send texts right now. Please try again in a few minutes."
 	case ReasonDay:
 		e.Code = Unavailable
 		e.Message = "We can send no more texts today. Please try again tomorrow."

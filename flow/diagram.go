@@ -48,7 +48,7 @@ func (m Machine) Table() string {
 		}
 		line(string(r.from), string(r.event), to, r.does())
 	}
-	return strings.ReplaceAll(b.String(), " \n", "\n")
+	return b.String()
 }
 
 // arrows gathers rows between the same two states into one arrow.

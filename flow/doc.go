@@ -14,3 +14,5 @@
 //
 // Start reading at machine.go, then desk.go.
 package flow
+
+//go:generate go test -count=1 -run ^TestDocsDrawTheTable$ . -update

@@ -21,12 +21,13 @@ const (
 	ReasonSoon    Reason = "soon"      // the last text is too recent
 	ReasonOrders  Reason = "orders"    // too many open orders on this line
 	ReasonAnswers Reason = "answers"   // too many TwiML answers to this line today
+	ReasonBreaker Reason = "breaker"   // Twilio refuses all our texts, or all to this country
 )
 
 // Reasons are all of them.
 var Reasons = []Reason{
 	ReasonNumber, ReasonSerials, ReasonDay, ReasonIP, ReasonCountry,
-	ReasonOptOut, ReasonSoon, ReasonOrders, ReasonAnswers,
+	ReasonOptOut, ReasonSoon, ReasonOrders, ReasonAnswers, ReasonBreaker,
 }
 
 // A Rate is so many in any span of that length. It reads and prints as in the

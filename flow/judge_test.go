@@ -152,3 +152,18 @@ func TestMachine(t *testing.T) {
 		}
 	})
 }
+
+func TestIDsAreUUIDv7OfTheirTime(t *testing.T) {
+	a, b := newID(noon), newID(noon.Add(time.Millisecond))
+	for _, id := range []uuid.UUID{a, b} {
+		if id.Version() != 7 || id.Variant() != uuid.RFC4122 {
+			t.Errorf("%s is version %d, variant %s", id, id.Version(), id.Variant())
+		}
+	}
+	if a.String() >= b.String() || a == newID(noon) {
+		t.Errorf("%s, a millisecond later %s: ids must follow time, and never repeat", a, b)
+	}
+	if sec, nsec := a.Time().UnixTime(); !time.Unix(sec, nsec).Equal(noon) {
+		t.Errorf("%s is of %v, want %v", a, time.Unix(sec, nsec), noon)
+	}
+}

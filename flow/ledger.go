@@ -13,6 +13,8 @@ import (
 // [github.com/countersign/countersign/flow/flowtest.TestLedger].
 //
 // All times that it is given are UTC, in whole milliseconds, and come back so.
+// A message's id is a UUIDv7 of the time it was Created: by that a ledger finds
+// recent ones without an index.
 type Ledger interface {
 	// Line returns the line with its open conversations and its topic's. A
 	// line never saved has Version 0. It may be stale, from a cache: what it
@@ -42,15 +44,17 @@ type Ledger interface {
 	//     the lease that ch.Settle names,
 	//   - ErrClaimed if ch.Settle adopts a sid that is another message's,
 	//   - ErrSpent if a total would go over its limit.
-	// Saved lines have their version, plus one.
+	// Saved lines have their version, plus one. If ctx ends before the save
+	// has begun, nothing is written; once begun, the outcome is told.
 	Save(ctx context.Context, ch Change) error
 
 	// Take leases up to limit messages whose Due is not after now until the
 	// given time, oldest due first, and returns them with Attempt counted up
-	// and Unknown set if their lease had expired. No two takers get the same.
+	// and Unknown too if their lease had expired, all else as it was. No two
+	// takers get the same.
 	Take(ctx context.Context, now, until time.Time, limit int) ([]Message, error)
 	// Lapsing returns the lines (at most limit) that have an open conversation
-	// whose Deadline is not after now.
+	// whose Deadline is not after now, soonest first.
 	Lapsing(ctx context.Context, now time.Time, limit int) ([]LineID, error)
 	// Census counts what the database holds.
 	Census(ctx context.Context, now time.Time) (Census, error)
@@ -73,7 +77,9 @@ var (
 type Change struct {
 	// Lines as they shall be, with the Version they were loaded with. Their
 	// Conversations are written too: each that is listed replaces its row or
-	// makes it. One that moved to another line is listed on that line only.
+	// makes it. One that moved to another line is listed on that line only,
+	// and both are saved. A change that leaves an open conversation out of its
+	// line, or takes one from a line that is not saved with it, is refused.
 	Lines []Line
 	// Messages are new.
 	Messages []Message
@@ -83,7 +89,8 @@ type Change struct {
 	Inbound *Inbound
 	// Receipt moves its message's Status up, never down, and is kept in any
 	// case, of an unknown message too. One for a message whose outcome was
-	// open (Leased, or Waiting with Unknown) settles it as Accepted.
+	// open (Leased, or Waiting with Unknown attempts) settles it as Accepted, and one
+	// with the first SID we hear of tells it. Without Message it moves nothing.
 	Receipt *Receipt
 	// Events are appended to the orders' histories.
 	Events []Happening
@@ -117,9 +124,9 @@ type Spend struct {
 
 // A Census counts what the database holds.
 type Census struct {
-	// Open counts orders by open state.
+	// Open counts orders by open state, those without any too.
 	Open map[State]int
-	// Outbox counts messages that are Leased or Waiting.
+	// Outbox counts messages that are Leased or Waiting, likewise.
 	Outbox map[MessageState]int
 	// OldestDue is the earliest Due of those; zero if there are none.
 	OldestDue time.Time

@@ -22,9 +22,9 @@ type Message struct {
 	// Attempt counts leases, from 1, and is the token of the current one: who
 	// holds an older number has lost the row.
 	Attempt int
-	// Unknown reports that an earlier attempt may have reached Twilio: look
-	// for its text before sending another.
-	Unknown bool
+	// Unknown counts the attempts that may have reached Twilio, and of which we
+	// know no outcome: look for their text before sending another.
+	Unknown int
 	// Due is when the lease ends or the next attempt is to be made; zero when
 	// nothing more is to be done.
 	Due     time.Time
@@ -61,7 +61,7 @@ type Settlement struct {
 	Message uuid.UUID
 	Attempt int
 	State   MessageState
-	Unknown bool
+	Unknown int
 	// Due is the end of the renewed lease, or the next attempt's time.
 	Due time.Time
 	// Attempted is kept if it was set before.

@@ -109,31 +109,29 @@ func (t *turn) guess(l *Line, r Reading) (Saying, *Conversation) {
 	if len(l.Open()) == 0 {
 		return t.hint(l)
 	}
-	before := l.Misses
-	about, ev := t.judge(l, g)
-	switch ev {
-	case Matched:
+	about, _, say := t.judge(l, g)
+	switch say {
+	case SayConfirmed:
 		return AnswerConfirmed, about
-	case Proved:
+	case SayProved:
 		return AnswerProved, about
-	case Missed:
-		if ReplyTries-before-1 == 1 {
+	case SayTryAgain:
+		if l.Misses == ReplyTries-1 {
 			return AnswerLastTry, about
 		}
 		return AnswerTryAgain, about
-	case LastMiss:
+	case SayOtherRoad:
+		return AnswerOtherRoad, about
+	case SayLocked:
 		return AnswerLocked, about
-	case Late:
+	case SayExpired:
 		if refusal := t.textAgain(l, about); refusal.Reason != "" {
 			t.tells(func() { t.Watcher.Refused(refusal.Reason) })
 			return AnswerNoMore, about
 		}
 		return AnswerExpired, about
-	default: // Spent, Barred
-		if about.State == Locked {
-			return AnswerLocked, about
-		}
-		return AnswerOtherRoad, about
+	default:
+		return isAnswer(about), about
 	}
 }
 
@@ -228,7 +226,7 @@ func (t *turn) start(l *Line, h Heard, r Reading) (Saying, *Conversation) {
 	if !c.Live(t.now) || c.State != Unreachable {
 		ev = Renewed
 	}
-	if refusal := t.Rules.Guard.Text(l, c, ev == Renewed, t.now); refusal.Reason != "" {
+	if refusal := t.refusal(l, c, ev == Renewed); refusal.Reason != "" {
 		t.tells(func() { t.Watcher.Refused(refusal.Reason) })
 		return AnswerNoMore, c
 	}

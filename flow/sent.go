@@ -5,9 +5,10 @@ import (
 	"time"
 )
 
-// ErrDropped reports that a message is no longer worth sending and was settled
-// as [Dropped]: there is nothing left to text.
-var ErrDropped = errors.New("dropped: no longer worth sending")
+// ErrDropped reports that there is nothing to text now: the message is no
+// longer worth sending and was settled as [Dropped], or no text may leave and
+// it waits for its next time.
+var ErrDropped = errors.New("nothing to text now")
 
 // Sent is what became of one try to text a message.
 type Sent struct {
@@ -22,6 +23,12 @@ type Sent struct {
 	// one, unless an earlier one's outcome is still open. A later look for the
 	// text starts there.
 	Began time.Time
+	// Posted reports that the text was handed to Twilio, in vain or not; else it
+	// was only looked for.
+	Posted bool
+	// Lost reports that a look did not find what was handed over as often as is
+	// allowed, see [MaxUnknown].
+	Lost bool
 	// Took is how long Twilio took to answer; 0 if it was not asked to send.
 	Took time.Duration
 	// Segments is what the text is billed as.

@@ -16,8 +16,9 @@ const (
 	// SettleWait is how long a text of unknown outcome is left alone: Twilio's
 	// lists and receipts take a moment to show it.
 	SettleWait = 10 * time.Second
-	// MaxAttempts bounds the leases of one message.
-	MaxAttempts = 12
+	// MaxUnknown bounds the attempts at one message that may have reached
+	// Twilio: after that many it is looked for, and not sent again.
+	MaxUnknown = 3
 )
 
 // Text renders m just before it is sent, if it is still worth sending: its
@@ -42,6 +43,9 @@ func (d *Desk) Text(ctx context.Context, m Message) (Text, error) {
 	case !c.Live(now):
 		return Text{}, d.expire(ctx, m)
 	}
+	if wait := d.breakers.wait(m.Line.Number, now); wait > 0 {
+		return Text{}, d.putOff(ctx, m, now.Add(wait))
+	}
 	body, err := d.Texts.Say(m.Kind, m.Locale, Values{
 		Shop: d.Rules.Shop, Order: m.Named.Reference, Amount: m.Named.Amount,
 		PIN: c.pin, Host: d.Rules.Host, Length: c.Serial.Length,
@@ -56,6 +60,18 @@ func (d *Desk) Text(ctx context.Context, m Message) (Text, error) {
 func worth(l *Line, c *Conversation, m Message) bool {
 	return c != nil && c.State.Open() && c.State != Locked && c.Serial.N == m.Serial &&
 		c.Proved.IsZero() && l.OptedOut.IsZero()
+}
+
+// putOff gives m back, to be taken again at due.
+func (d *Desk) putOff(ctx context.Context, m Message, due time.Time) error {
+	err := d.Ledger.Save(ctx, Change{Settle: &Settlement{
+		Message: m.ID, Attempt: m.Attempt, State: Waiting, Due: due, Unknown: m.Unknown, Attempted: m.Attempted,
+	}})
+	d.followers.wake(m.ID)
+	if err != nil {
+		return err
+	}
+	return ErrDropped
 }
 
 // drop settles m as not worth sending.
@@ -79,7 +95,7 @@ func (d *Desk) expire(ctx context.Context, m Message) error {
 		if !worth(l, c, m) || c.Live(t.now) || !t.now.Before(c.Deadline) {
 			return nil
 		}
-		if r := t.Rules.Guard.Text(l, c, true, t.now); r.Reason != "" {
+		if r := t.refusal(l, c, true); r.Reason != "" {
 			t.tells(func() { t.Watcher.Refused(r.Reason) })
 			t.undelivered(l, c, ClassExpired)
 			return nil
@@ -109,6 +125,9 @@ func (d *Desk) Sent(ctx context.Context, m Message, s Sent) error {
 		if err != nil {
 			return err
 		}
+		if d.breakers.close(m.Line.Number) {
+			d.Watcher.BreakerOpen(false)
+		}
 		d.Watcher.Texted(m.Kind, Accepted, s.Segments, m.Line.Number.Country(), s.Took)
 		d.followers.wake(m.Order)
 		return nil
@@ -118,7 +137,14 @@ func (d *Desk) Sent(ctx context.Context, m Message, s Sent) error {
 	if !errors.As(s.Err, &failed) {
 		failed = &SendError{Class: ClassUnknown, Err: s.Err}
 	}
-	settle, action := settlement(m, s, failed, d.now())
+	now := d.now()
+	settle, action := settlement(m, s, failed, now)
+	if action == ActionHold {
+		wait := d.trip(m, failed.Class, now)
+		if settle.State == Waiting {
+			settle.Due = now.Add(wait)
+		}
+	}
 	var err error
 	if settle.State == Failed {
 		err = d.fail(ctx, m, settle, failed.Class)
@@ -135,6 +161,15 @@ func (d *Desk) Sent(ctx context.Context, m Message, s Sent) error {
 	return nil
 }
 
+// trip opens the breaker that an error of that class is about.
+func (d *Desk) trip(m Message, class Class, now time.Time) time.Duration {
+	d.Watcher.BreakerOpen(true)
+	if class == ClassCountry {
+		return d.breakers.trip(m.Line.Number.Country(), now)
+	}
+	return d.breakers.trip("", now)
+}
+
 // overtaken reports whether a receipt of that very text was faster than the
 // answer to our POST, and has settled it.
 func (d *Desk) overtaken(ctx context.Context, m Message, s Sent) bool {
@@ -143,24 +178,34 @@ func (d *Desk) overtaken(ctx context.Context, m Message, s Sent) bool {
 }
 
 // settlement decides what is done about a text that was not, or perhaps not,
-// taken.
+// taken. What was certainly not taken may be tried until its PIN expires.
 func settlement(m Message, s Sent, e *SendError, now time.Time) (Settlement, Action) {
 	settle := Settlement{
 		Message: m.ID, Attempt: m.Attempt, State: Waiting, Code: e.Code,
 		Unknown: m.Unknown, Attempted: m.Attempted,
 	}
-	switch {
-	case m.Attempt >= MaxAttempts:
-		settle.State = Failed
-		return settle, ActionUnreachable
-	case e.Class == ClassUnknown:
-		settle.Unknown, settle.Attempted = true, s.Began
+	switch e.Class {
+	case ClassUnknown:
+		if s.Lost {
+			settle.State = Failed
+			return settle, ActionUnreachable
+		}
+		if s.Posted {
+			settle.Unknown++
+		}
+		settle.Attempted = s.Began
 		settle.Due = now.Add(SettleWait)
 		return settle, ActionReconcile
-	case e.Class == ClassRetry:
+	case ClassRetry:
 		settle.Due = now.Add(backoff(m.Attempt, e.RetryAfter))
 		return settle, ActionRetry
-	case e.Class == ClassOptedOut:
+	case ClassConfig:
+		return settle, ActionHold
+	case ClassCountry:
+		// That one will not be mended in time for this customer.
+		settle.State = Failed
+		return settle, ActionHold
+	case ClassOptedOut:
 		settle.State = Failed
 		return settle, ActionOptOut
 	default:

@@ -64,7 +64,7 @@ func TestWhatTwilioRefuses(t *testing.T) {
 	}{
 		{flow.ClassNumber, flow.Unreachable, flow.Failed, 0},
 		{flow.ClassCountry, flow.Unreachable, flow.Failed, 0},
-		{flow.ClassConfig, flow.Unreachable, flow.Failed, 0},
+		{flow.ClassConfig, flow.Asked, flow.Accepted, 1},
 		{flow.ClassFraud, flow.Unreachable, flow.Failed, 0},
 		{flow.ClassBug, flow.Unreachable, flow.Failed, 0},
 		{flow.ClassOptedOut, flow.Unreachable, flow.Failed, 0},
@@ -100,8 +100,8 @@ func TestALostAnswerIsLookedForAndNotTextedAgain(t *testing.T) {
 	s.Sender.Lose()
 	order := ask(t, s, ann)
 	s.SendAll()
-	if m := message(t, s, order); m.State != flow.Waiting || !m.Unknown {
-		t.Fatalf("after the answer was lost the row is %s, unknown %v", m.State, m.Unknown)
+	if m := message(t, s, order); m.State != flow.Waiting || m.Unknown != 1 {
+		t.Fatalf("after the answer was lost the row is %s, unknown %d", m.State, m.Unknown)
 	}
 	s.Pass(time.Minute)
 	s.SendAll()
@@ -129,21 +129,98 @@ func TestALeaseThatExpiresIsLookedForFirst(t *testing.T) {
 	}
 }
 
-func TestRetriesEnd(t *testing.T) {
+// What was certainly not taken is tried until its PIN expires; then the order
+// says that it was not texted.
+func TestRetriesEndWithThePIN(t *testing.T) {
 	s := newShop(t)
-	for range flow.MaxAttempts + 5 {
+	s.Rules.Guard.PerNumber = flow.Rate{N: 1, Per: 100 * time.Hour} // no second PIN
+	s.Restart()
+	for range 2000 {
 		s.Sender.Refuse(&flow.SendError{Class: flow.ClassRetry, Err: errors.New("later")})
 	}
 	order := ask(t, s, ann)
-	for range flow.MaxAttempts + 5 {
+	for range 24 * 12 {
 		s.SendAll()
 		s.Pass(5 * time.Minute)
 	}
-	if c := conversation(t, s, order); c.State != flow.Unreachable {
+	s.SendAll()
+	if c := conversation(t, s, order); c.State != flow.Unreachable && c.State != flow.Asked {
 		t.Errorf("the order is %s", c.State)
 	}
-	if got := s.Sender.Tried(); got != flow.MaxAttempts {
-		t.Errorf("%d tries, want %d", got, flow.MaxAttempts)
+	tried := s.Sender.Tried()
+	s.Pass(time.Hour)
+	s.SendAll()
+	if c := conversation(t, s, order); c.State != flow.Unreachable || c.Failure != flow.ClassExpired || s.Sender.Tried() != tried {
+		t.Errorf("the order is %s (%s) after %d tries", c.State, c.Failure, tried)
+	}
+}
+
+// An answer that is lost each time leaves it open whether the text went out:
+// it is not sent without end.
+func TestUnknownOutcomesAreNotRepeatedForEver(t *testing.T) {
+	s := newShop(t)
+	for range 20 {
+		s.Sender.Refuse(&flow.SendError{Class: flow.ClassUnknown, Err: errors.New("reset")})
+	}
+	order := ask(t, s, ann)
+	for range 60 {
+		s.SendAll()
+		s.Pass(time.Minute)
+	}
+	if got := s.Sender.Tried(); got != flow.MaxUnknown {
+		t.Errorf("handed to Twilio %d times, want %d", got, flow.MaxUnknown)
+	}
+	if c := conversation(t, s, order); c.State != flow.Unreachable || c.Failure != flow.ClassUnknown {
+		t.Errorf("the order is %s (%s)", c.State, c.Failure)
+	}
+}
+
+// While Twilio refuses our account, new texts are held back and told so; PINs
+// that are out already can be given.
+func TestBreaker(t *testing.T) {
+	s := newShop(t)
+	out := ask(t, s, bert)
+	s.SendAll()
+	pin := flowtest.PINOf(s.Sender.Taken()[0].Body)
+
+	s.Sender.Refuse(&flow.SendError{Class: flow.ClassConfig, Code: 20003, Err: errors.New("no such account")})
+	held := ask(t, s, ann)
+	s.SendAll()
+	if c := conversation(t, s, held); c.State != flow.Asked {
+		t.Errorf("the order whose text is held back is %s", c.State)
+	}
+	_, err := s.Desk.Ask(ctx, flow.Asking{Browser: browser, Typed: "+14155550125"})
+	var told *flow.Error
+	if !errors.As(err, &told) || told.Code != flow.Unavailable || told.Reason != flow.ReasonBreaker || told.RetryAfter <= 0 {
+		t.Fatalf("a new order while the breaker is open: %v", err)
+	}
+	if standing, err := s.Desk.Check(ctx, browser, out, pin); err != nil || standing.Event != flow.Matched {
+		t.Errorf("a check while the breaker is open: %v (%v)", standing.Event, err)
+	}
+
+	s.Pass(told.RetryAfter)
+	s.SendAll() // what was held back tries, and is taken
+	if m := message(t, s, held); m.State != flow.Accepted {
+		t.Errorf("afterwards the text is %s", m.State)
+	}
+	if _, err := s.Desk.Ask(ctx, flow.Asking{Browser: browser, Typed: "+14155550125"}); err != nil {
+		t.Errorf("a new order after the breaker closed: %v", err)
+	}
+}
+
+func TestBreakerOfACountry(t *testing.T) {
+	s := newShop(t)
+	s.Rules.Countries = []string{"US", "SE"}
+	s.Restart()
+	s.Sender.Refuse(&flow.SendError{Class: flow.ClassCountry, Code: 21408, Err: errors.New("not enabled")})
+	ask(t, s, "+46701234567")
+	s.SendAll()
+	var told *flow.Error
+	if _, err := s.Desk.Ask(ctx, flow.Asking{Browser: browser, Typed: "+46701234568"}); !errors.As(err, &told) || told.Reason != flow.ReasonBreaker {
+		t.Errorf("the same country: %v", err)
+	}
+	if _, err := s.Desk.Ask(ctx, flow.Asking{Browser: browser, Typed: ann.E164()}); err != nil {
+		t.Errorf("another country: %v", err)
 	}
 }
 

@@ -15,7 +15,7 @@ import (
 	"github.com/countersign/countersign/flow"
 )
 
-var update = flag.Bool("update", false, "write testdata/texts.golden anew")
+var update = flag.Bool("update", false, "write testdata/texts.golden and docs/flow.md anew")
 
 // usualValues and longestValues are values as most texts have them, and the longest.
 var (

@@ -125,7 +125,7 @@ func (t *turn) issue(l *Line, c *Conversation) {
 // is nudged after the commit.
 func (t *turn) text(l *Line, c *Conversation) {
 	m := Message{
-		ID:      newID(),
+		ID:      newID(t.now),
 		Order:   c.ID,
 		Line:    l.LineID,
 		Kind:    KindPIN,
@@ -151,7 +151,7 @@ func (t *turn) text(l *Line, c *Conversation) {
 // judge has the outcome of guess g happen to the order it turns out to be
 // about, and counts a miss in the same change: it is committed before it is
 // answered.
-func (t *turn) judge(l *Line, g Guess) (*Conversation, Event) {
+func (t *turn) judge(l *Line, g Guess) (*Conversation, Event, Effect) {
 	c, ev := Judge(l, g, t.now)
 	t.tells(func() { t.Watcher.Checked(g.Channel, ev) })
 	switch ev {
@@ -161,14 +161,14 @@ func (t *turn) judge(l *Line, g Guess) (*Conversation, Event) {
 		c.Proved = t.now
 	default:
 	}
-	t.happens(l, c, ev, "")
+	say := t.happens(l, c, ev, "")
 	// The line's last reply try may have been other orders' last try, too.
 	for _, o := range l.Open() {
 		if o != c && o.State != Locked && o.Serial.N > 0 && triesLeft(l, o, Web)+triesLeft(l, o, Reply) == 0 {
 			t.happens(l, o, LastMiss, "")
 		}
 	}
-	return c, ev
+	return c, ev, say
 }
 
 // textAgain has c's PIN texted once more: the same one while it is good, else a
@@ -178,15 +178,38 @@ func (t *turn) textAgain(l *Line, c *Conversation) Refusal {
 	if !c.Live(t.now) || c.State == Locked || t.channel == Reply && l.Misses >= ReplyTries {
 		ev = Renewed
 	}
-	if r := t.Rules.Guard.Text(l, c, ev == Renewed, t.now); r.Reason != "" {
+	if r := t.refusal(l, c, ev == Renewed); r.Reason != "" {
 		return r
 	}
 	t.happens(l, c, ev, "")
 	return Refusal{}
 }
 
-// newID returns a UUIDv7: what is written together lies together.
-func newID() uuid.UUID { return uuid.Must(uuid.NewV7()) }
+// refusal is why no PIN may be texted on l now: the one place that decides
+// about the shop's money.
+func (t *turn) refusal(l *Line, c *Conversation, serial bool) Refusal {
+	if r := t.Rules.Guard.Text(l, c, serial, t.now); r.Reason != "" {
+		return r
+	}
+	if wait := t.breakers.wait(l.Number, t.now); wait > 0 {
+		return Refusal{ReasonBreaker, wait}
+	}
+	return Refusal{}
+}
+
+// newID returns a UUIDv7 (RFC 9562 §5.7) of now: what is written together lies
+// together in the database, and its age can be told from it.
+func newID(now time.Time) uuid.UUID {
+	var id uuid.UUID
+	_, _ = rand.Read(id[6:]) // never fails: crypto/rand
+	ms := uint64(now.UnixMilli())
+	for i := range 6 {
+		id[i] = byte(ms >> (40 - 8*i))
+	}
+	id[6] = id[6]&0x0f | 0x70 // version 7
+	id[8] = id[8]&0x3f | 0x80 // variant of RFC 9562
+	return id
+}
 
 // newReference mints an order's name for texts: three letters, three digits,
 // none of which looks like another. With letters in it, it cannot be taken for

@@ -23,6 +23,8 @@ type Watcher interface {
 	Texted(kind Saying, state MessageState, segments int, country string, took time.Duration)
 	// TextFailed: an error of that class, and what was done about it.
 	TextFailed(class Class, action Action)
+	// BreakerOpen: new texts are held back, or no longer.
+	BreakerOpen(open bool)
 	// Received: a receipt moved a text to status, that long after it was written.
 	Received(status Status, took time.Duration)
 }
@@ -37,10 +39,11 @@ const (
 	ActionUnreachable Action = "unreachable"
 	ActionOptOut      Action = "opt_out"
 	ActionDrop        Action = "drop"
+	ActionHold        Action = "hold" // this and all others, until it is mended
 )
 
 // Actions are all of them.
-var Actions = []Action{ActionRetry, ActionReconcile, ActionUnreachable, ActionOptOut, ActionDrop}
+var Actions = []Action{ActionRetry, ActionReconcile, ActionUnreachable, ActionOptOut, ActionDrop, ActionHold}
 
 // Channel is the road a PIN came by, or was asked for.
 type Channel string

@@ -54,14 +54,14 @@ func (d *Desk) Ask(ctx context.Context, a Asking) (Standing, error) {
 // order begins a conversation on line l.
 func (t *turn) order(l *Line, a Asking, s *Standing) error {
 	c := Conversation{
-		ID: newID(), Line: l.LineID, Browser: a.Browser, State: New,
+		ID: newID(t.now), Line: l.LineID, Browser: a.Browser, State: New,
 		Named:    Named{Reference: mint(l)},
 		Created:  t.now,
 		Deadline: t.now.Add(t.Rules.OrderTTL),
 	}
 	t.fill(&c, a.Entries)
 	ev := Ordered
-	switch r := t.Rules.Guard.Text(l, nil, true, t.now); r.Reason {
+	switch r := t.refusal(l, nil, true); r.Reason {
 	case "":
 	case ReasonOptOut:
 		// Kept all the same: START texts it.
@@ -153,7 +153,7 @@ func (t *turn) move(c *Conversation, a Asking, s *Standing) error {
 	moved.Line = to.LineID
 	t.fill(&moved, a.Entries)
 	ev := Moved
-	switch r := t.Rules.Guard.Text(to, nil, true, t.now); r.Reason {
+	switch r := t.refusal(to, nil, true); r.Reason {
 	case "":
 	case ReasonOptOut:
 		ev = Withheld
@@ -255,7 +255,7 @@ func (t *turn) check(l *Line, c *Conversation, typed string, s *Standing) error 
 		s.Malformed = true
 		return nil
 	}
-	_, ev := t.judge(l, Guess{Web, pin, c})
+	_, ev, _ := t.judge(l, Guess{Web, pin, c})
 	*s = t.standing(l, c, ev)
 	return nil
 }

@@ -257,8 +257,8 @@ func received(m flow.Message, r flow.Receipt) flow.Message {
 	if r.Status.Rank() > m.Status.Rank() {
 		m.Status, m.Code = r.Status, r.Code
 	}
-	if m.State == flow.Leased || m.State == flow.Waiting && m.Unknown {
-		m.State, m.Unknown, m.Due = flow.Accepted, false, time.Time{}
+	if m.State == flow.Leased || m.State == flow.Waiting && m.Unknown > 0 {
+		m.State, m.Unknown, m.Due = flow.Accepted, 0, time.Time{}
 	}
 	m.SID = cmp.Or(m.SID, r.SID)
 	return m
@@ -281,7 +281,9 @@ func (l *Ledger) Take(ctx context.Context, now, until time.Time, limit int) ([]f
 	due = due[:max(0, min(limit, len(due)))]
 	for i := range due {
 		m := &due[i]
-		m.Unknown = m.Unknown || m.State == flow.Leased
+		if m.State == flow.Leased {
+			m.Unknown++
+		}
 		m.State, m.Due = flow.Leased, ms(until)
 		m.Attempt++
 		l.messages[m.ID] = *m

@@ -133,7 +133,7 @@ func (s *Shop) send(ctx context.Context, m flow.Message) {
 		s.t.Fatalf("render: %v", err)
 	}
 	sent := flow.Sent{Began: s.Now()}
-	if m.Unknown {
+	if m.Unknown > 0 {
 		since := m.Created
 		if !m.Attempted.IsZero() {
 			since = m.Attempted
@@ -152,7 +152,12 @@ func (s *Shop) send(ctx context.Context, m flow.Message) {
 			}
 		}
 	}
-	sent.SID, sent.Err = s.Sender.Send(ctx, text)
+	if m.Unknown >= flow.MaxUnknown {
+		sent.Lost, sent.Err = true, &flow.SendError{Class: flow.ClassUnknown, Err: errors.New("lost")}
+	} else {
+		sent.Posted = true
+		sent.SID, sent.Err = s.Sender.Send(ctx, text)
+	}
 	if err := s.Desk.Sent(ctx, m, sent); err != nil && !errors.Is(err, flow.ErrStale) {
 		s.t.Fatalf("settle: %v", err)
 	}
@@ -184,6 +189,7 @@ func (Unwatched) Ended(string, flow.State, flow.Channel, time.Duration) {}
 func (Unwatched) Refused(flow.Reason)                                   {}
 func (Unwatched) Answered(flow.Saying)                                  {}
 func (Unwatched) TextFailed(flow.Class, flow.Action)                    {}
+func (Unwatched) BreakerOpen(bool)                                      {}
 func (Unwatched) Received(flow.Status, time.Duration)                   {}
 func (Unwatched) Texted(flow.Saying, flow.MessageState, int, string, time.Duration) {
 }

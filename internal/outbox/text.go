@@ -34,7 +34,7 @@ func (o *Outbox) text(ctx context.Context, m flow.Message) {
 		return
 	}
 	since := o.now()
-	if m.Unknown {
+	if m.Unknown > 0 {
 		if since = m.Attempted; since.IsZero() {
 			since = m.Created
 		}
@@ -46,7 +46,7 @@ func (o *Outbox) text(ctx context.Context, m flow.Message) {
 		return
 	}
 	sent := o.post(ctx, m, text)
-	if !m.Unknown {
+	if m.Unknown == 0 {
 		since = sent.Began
 	}
 	sent.Began = since
@@ -113,8 +113,14 @@ func (o *Outbox) look(ctx context.Context, m flow.Message, text flow.Text, since
 			return true
 		}
 	}
+	if m.Unknown >= flow.MaxUnknown {
+		o.settle(ctx, m, flow.Sent{Err: unknown(errLost), Lost: true, Began: since})
+		return true
+	}
 	return false
 }
+
+var errLost = errors.New("handed over too often without an outcome")
 
 // same reports whether Twilio's body is that of our text: whether it ends with
 // the same line. That line has the PIN, and whole bodies would not do: Twilio
@@ -154,7 +160,7 @@ func (o *Outbox) post(ctx context.Context, m flow.Message, text flow.Text) flow.
 	o.At(AfterPost)
 	return flow.Sent{
 		SID: sid, Err: err, Segments: segments,
-		Began: start.UTC().Truncate(time.Millisecond), Took: took,
+		Began: start.UTC().Truncate(time.Millisecond), Took: took, Posted: true,
 	}
 }
 

@@ -43,8 +43,8 @@ func TestALostAnswerIsLookedFor(t *testing.T) {
 		b.start()
 		b.sender.Lose()
 		m := b.nudged()
-		if got := b.row(m); got.State != flow.Waiting || !got.Unknown {
-			t.Fatalf("it is %s, unknown %v", got.State, got.Unknown)
+		if got := b.row(m); got.State != flow.Waiting || got.Unknown == 0 {
+			t.Fatalf("it is %s, unknown %d", got.State, got.Unknown)
 		}
 		pass(time.Minute)
 		b.is(m, flow.Accepted, 1)
@@ -134,8 +134,8 @@ func TestWhatCannotBeLookedForIsNotSent(t *testing.T) {
 		pass(5 * time.Minute)
 		b.is(m, flow.Waiting, 0)
 		got := b.row(m)
-		if !got.Unknown || got.Code != 20003 {
-			t.Errorf("it is unknown %v, code %d", got.Unknown, got.Code)
+		if got.Unknown == 0 || got.Code != 20003 {
+			t.Errorf("it is unknown %d, code %d", got.Unknown, got.Code)
 		}
 		// Nothing was POSTed here: the next look must not begin later than the
 		// attempt that died.
@@ -179,8 +179,8 @@ func TestAPOSTEndsBeforeItsLease(t *testing.T) {
 		pass(flow.Deadline - time.Millisecond)
 		b.is(m, flow.Leased, 0)
 		pass(time.Millisecond)
-		if got := b.row(m); got.State != flow.Waiting || !got.Unknown {
-			t.Errorf("after %v it is %s, unknown %v", time.Since(began), got.State, got.Unknown)
+		if got := b.row(m); got.State != flow.Waiting || got.Unknown == 0 {
+			t.Errorf("after %v it is %s, unknown %d", time.Since(began), got.State, got.Unknown)
 		}
 		if took := b.clerk.sent[0].Took; took != flow.Deadline {
 			t.Errorf("it took %v", took)
@@ -279,8 +279,8 @@ func TestWhatCannotBeRenderedIsTriedAgain(t *testing.T) {
 		b.clerk.err = errDown
 		b.start()
 		m := b.nudged()
-		if got := b.row(m); got.State != flow.Waiting || got.Unknown || time.Until(got.Due) != pause {
-			t.Errorf("it is %s, unknown %v, due in %v; it cannot have been sent, and the database needs a rest",
+		if got := b.row(m); got.State != flow.Waiting || got.Unknown > 0 || time.Until(got.Due) != pause {
+			t.Errorf("it is %s, unknown %d, due in %v; it cannot have been sent, and the database needs a rest",
 				got.State, got.Unknown, time.Until(got.Due))
 		}
 		pass(pause - time.Second)
@@ -430,3 +430,20 @@ func TestSame(t *testing.T) {
 
 var _ flow.Sender = (*flowtest.Sender)(nil)
 var _ Ledger = (flow.Ledger)(nil)
+
+// A text that was handed over as often as is allowed is looked for once more,
+// and then given up: the customer would rather not have it ten times.
+func TestALostTextIsNotSentForEver(t *testing.T) {
+	inBubble(t, func(b *bench) {
+		for range 10 {
+			b.sender.Refuse(&flow.SendError{Class: flow.ClassUnknown, Err: errors.New("reset")})
+		}
+		m := b.write()
+		b.start()
+		b.Nudge(m)
+		pass(10 * time.Minute)
+		if got := b.sender.Tried(); got != flow.MaxUnknown {
+			t.Errorf("handed over %d times, want %d", got, flow.MaxUnknown)
+		}
+	})
+}

@@ -2,6 +2,7 @@ package flow
 
 import (
 	"crypto/rand"
+	"encoding/binary"
 	"strings"
 	"time"
 
@@ -202,10 +203,9 @@ func (t *turn) refusal(l *Line, c *Conversation, serial bool) Refusal {
 func newID(now time.Time) uuid.UUID {
 	var id uuid.UUID
 	_, _ = rand.Read(id[6:]) // never fails: crypto/rand
-	ms := uint64(now.UnixMilli())
-	for i := range 6 {
-		id[i] = byte(ms >> (40 - 8*i))
-	}
+	var ms [8]byte
+	binary.BigEndian.PutUint64(ms[:], uint64(now.UnixMilli())) //nolint:gosec // after 1970
+	copy(id[:6], ms[2:])
 	id[6] = id[6]&0x0f | 0x70 // version 7
 	id[8] = id[8]&0x3f | 0x80 // variant of RFC 9562
 	return id

@@ -201,14 +201,16 @@ func (c *clerk) Sent(ctx context.Context, m flow.Message, s flow.Sent) error {
 	var e *flow.SendError
 	if errors.As(s.Err, &e) {
 		settle = flow.Settlement{State: flow.Failed, Code: e.Code, Attempted: m.Attempted, Unknown: m.Unknown}
-		if e.Class == flow.ClassUnknown {
+		switch e.Class {
+		case flow.ClassUnknown:
 			settle.State, settle.Attempted = flow.Waiting, s.Began
 			if s.Posted {
 				settle.Unknown++
 			}
 			settle.Due = time.Now().UTC().Add(10 * time.Second)
-		} else if e.Class == flow.ClassRetry {
+		case flow.ClassRetry:
 			settle.State, settle.Due = flow.Waiting, time.Now().UTC().Add(2*time.Second)
+		default:
 		}
 	}
 	if err := c.settle(ctx, m, settle); err != nil {

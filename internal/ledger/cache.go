@@ -1,0 +1,142 @@
+package ledger
+
+import (
+	"context"
+	"hash/maphash"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/hashicorp/golang-lru/v2/expirable"
+
+	"github.com/countersign/countersign/flow"
+)
+
+// maxShards bounds how many pieces a cache is in. One big one would stall its
+// readers for as long as it takes to sweep a million lapsed lines.
+const maxShards = 32
+
+// A Cache is a ledger that answers for lines in use without a read. It holds
+// each as it was saved, with the PINs that were derived for it.
+//
+// It can be stale, where another process has saved, but never wrong: what a
+// line leads to is saved under the line's version by the ledger behind it, and
+// whatever fails there is forgotten here. Evicting loses nothing.
+type Cache struct {
+	flow.Ledger
+	// Lookup is called after each lookup of a line. It is set before the
+	// first, or left nil, and must not block.
+	Lookup func(hit bool)
+
+	seed   maphash.Seed
+	shards []shard
+}
+
+// A shard is a piece of a cache. The LRU has a lock of its own for each call;
+// mu makes one of two calls.
+type shard struct {
+	mu    sync.Mutex
+	lines *expirable.LRU[flow.LineID, flow.Line]
+}
+
+// Cached puts a cache of that many lines, at least 1, in front of next. A line
+// is forgotten ttl after it was last saved or loaded, or never if ttl is 0.
+//
+// A cache is for the life of the process: the LRU's goroutines never end.
+func Cached(next flow.Ledger, size int, ttl time.Duration) *Cache {
+	size = max(1, size)
+	n := min(size, maxShards)
+	c := &Cache{Ledger: next, seed: maphash.MakeSeed(), shards: make([]shard, n)}
+	for i := range c.shards {
+		part := size / n // at least 1: to the LRU, 0 would be boundless
+		if i < size%n {
+			part++
+		}
+		c.shards[i].lines = expirable.NewLRU[flow.LineID, flow.Line](part, nil, ttl)
+	}
+	return c
+}
+
+func (c *Cache) shard(id flow.LineID) *shard {
+	return &c.shards[maphash.Comparable(c.seed, id)%uint64(len(c.shards))]
+}
+
+// Line implements [flow.Ledger].
+func (c *Cache) Line(ctx context.Context, id flow.LineID) (flow.Line, error) {
+	line, hit := c.shard(id).lines.Get(id)
+	if c.Lookup != nil {
+		c.Lookup(hit)
+	}
+	if hit {
+		return line.Clone(), nil
+	}
+	return c.Reload(ctx, id)
+}
+
+// Reload implements [flow.Ledger]: it reads through, and keeps what it read.
+func (c *Cache) Reload(ctx context.Context, id flow.LineID) (flow.Line, error) {
+	line, err := c.Ledger.Reload(ctx, id)
+	if err == nil && line.Version > 0 { // anybody's number could fill it with lines that are none
+		c.keep(line.Clone())
+	}
+	return line, err
+}
+
+// Save implements [flow.Ledger].
+func (c *Cache) Save(ctx context.Context, ch flow.Change) error {
+	err := c.Ledger.Save(ctx, ch)
+	for _, line := range ch.Lines {
+		if err != nil {
+			c.shard(line.LineID).lines.Remove(line.LineID)
+		} else {
+			c.saved(line)
+		}
+	}
+	return err
+}
+
+// saved keeps a line as the next Line would load it.
+func (c *Cache) saved(line flow.Line) {
+	line = line.Clone()
+	line.Version++
+	for i := range line.Conversations {
+		line.Conversations[i].Line = line.LineID
+	}
+	listed := slices.ContainsFunc(line.Conversations, func(o flow.Conversation) bool { return o.ID == line.Topic })
+	if line.Topic != uuid.Nil && !listed {
+		// The topic is loaded with it, and is not here.
+		c.shard(line.LineID).lines.Remove(line.LineID)
+		return
+	}
+	arrange(&line)
+	c.keep(line)
+}
+
+// keep keeps line unless a newer one is kept already: who read before another
+// saved may get here after.
+func (c *Cache) keep(line flow.Line) {
+	s := c.shard(line.LineID)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if kept, ok := s.lines.Peek(line.LineID); ok && kept.Version > line.Version {
+		return
+	}
+	s.lines.Add(line.LineID, line)
+}
+
+// Len counts the lines that are kept.
+func (c *Cache) Len() int {
+	n := 0
+	for i := range c.shards {
+		n += c.shards[i].lines.Len()
+	}
+	return n
+}
+
+// Purge forgets all lines.
+func (c *Cache) Purge() {
+	for i := range c.shards {
+		c.shards[i].lines.Purge()
+	}
+}

@@ -1,0 +1,238 @@
+package ledger
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/uuid"
+
+	"github.com/countersign/countersign/flow"
+	"github.com/countersign/countersign/flow/flowtest"
+)
+
+// A spy is a ledger that counts how often a line is read from it, and may be
+// told to fail, or to dawdle between reading a line and answering.
+type spy struct {
+	flow.Ledger
+	reads  atomic.Int32
+	fail   error
+	dawdle func()
+}
+
+func (s *spy) Reload(ctx context.Context, id flow.LineID) (flow.Line, error) {
+	s.reads.Add(1)
+	line, err := s.Ledger.Reload(ctx, id)
+	if s.dawdle != nil {
+		s.dawdle()
+	}
+	return line, err
+}
+
+func (s *spy) Save(ctx context.Context, ch flow.Change) error {
+	if s.fail != nil {
+		return s.fail
+	}
+	return s.Ledger.Save(ctx, ch)
+}
+
+// saved saves a line and returns it with its new version.
+func saved(t *testing.T, l flow.Ledger, line flow.Line) flow.Line {
+	t.Helper()
+	if err := l.Save(t.Context(), flow.Change{Lines: []flow.Line{line}}); err != nil {
+		t.Fatal(err)
+	}
+	line.Version++
+	return line
+}
+
+// lineOf returns the line as l has it.
+func lineOf(t *testing.T, l flow.Ledger, id flow.LineID) flow.Line {
+	t.Helper()
+	line, err := l.Line(t.Context(), id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return line
+}
+
+func TestCacheAnswersWithoutARead(t *testing.T) {
+	behind := &spy{Ledger: flowtest.NewLedger()}
+	c := Cached(behind, 10, 0)
+	lookups := map[bool]int{}
+	c.Lookup = func(hit bool) { lookups[hit]++ }
+
+	lineOf(t, c, lineID(1)) // never saved: read, and not kept
+	lineOf(t, c, lineID(1))
+	if c.Len() != 0 {
+		t.Errorf("it keeps %d lines that were never saved", c.Len())
+	}
+	saved(t, c, flow.Line{LineID: lineID(1)})
+	if line := lineOf(t, c, lineID(1)); line.Version != 1 {
+		t.Errorf("the saved line has version %d", line.Version)
+	}
+	if n := behind.reads.Load(); n != 2 {
+		t.Errorf("the ledger behind was read %d times, want twice, before the save", n)
+	}
+	if want := map[bool]int{false: 2, true: 1}; !cmp.Equal(lookups, want) {
+		t.Errorf("lookups by hit are %v, want %v", lookups, want)
+	}
+	if c.Len() != 1 {
+		t.Errorf("it keeps %d lines, want 1", c.Len())
+	}
+	c.Purge()
+	if c.Len() != 0 {
+		t.Errorf("purged, it keeps %d lines", c.Len())
+	}
+	lineOf(t, c, lineID(1))
+	lineOf(t, c, lineID(1))
+	if n := behind.reads.Load(); n != 3 {
+		t.Errorf("after a purge it was read %d times, want one more", n)
+	}
+}
+
+func TestCacheReloadsPastItself(t *testing.T) {
+	behind := flowtest.NewLedger()
+	c := Cached(behind, 10, 0)
+	line := saved(t, c, flow.Line{LineID: lineID(1)})
+	line.Misses = 1
+	saved(t, behind, line) // by another process
+	if v := lineOf(t, c, lineID(1)).Version; v != 1 {
+		t.Errorf("Line has version %d, want the stale one", v)
+	}
+	fresh, err := c.Reload(t.Context(), lineID(1))
+	if err != nil || fresh.Version != 2 {
+		t.Errorf("Reload has version %d, %v; want 2", fresh.Version, err)
+	}
+	if v := lineOf(t, c, lineID(1)).Version; v != 2 {
+		t.Errorf("after Reload, Line has version %d, want 2", v)
+	}
+}
+
+func TestCacheForgetsWhatFails(t *testing.T) {
+	behind := &spy{Ledger: flowtest.NewLedger()}
+	c := Cached(behind, 10, 0)
+	line := saved(t, c, flow.Line{LineID: lineID(1)})
+	for _, failure := range []error{flow.ErrStale, flow.ErrHeard, context.Canceled, errors.New("the disk is full")} {
+		lineOf(t, c, lineID(1))
+		behind.fail = failure
+		if err := c.Save(t.Context(), flow.Change{Lines: []flow.Line{line}}); !errors.Is(err, failure) {
+			t.Errorf("Save: %v, want %v", err, failure)
+		}
+		if c.Len() != 0 {
+			t.Errorf("after %v the line is kept", failure)
+		}
+	}
+}
+
+// Who has read a line before it was saved gets to keep it after.
+func TestCacheKeepsTheNewer(t *testing.T) {
+	behind := &spy{Ledger: flowtest.NewLedger()}
+	c := Cached(behind, 10, 0)
+	line := saved(t, behind, flow.Line{LineID: lineID(1)})
+	behind.dawdle = func() {
+		behind.dawdle = nil
+		saved(t, c, line)
+	}
+	if v := lineOf(t, c, lineID(1)).Version; v != 1 {
+		t.Fatalf("the slow reader has version %d, want 1", v)
+	}
+	if v := lineOf(t, c, lineID(1)).Version; v != 2 {
+		t.Errorf("after the slow reader version %d is kept, want 2", v)
+	}
+}
+
+func TestCacheKeepsWhatWouldBeLoaded(t *testing.T) {
+	conversation := func(state flow.State, after time.Duration) flow.Conversation {
+		return flow.Conversation{
+			ID: flowtest.NewID(noon), Line: lineID(1), State: state, Created: noon.Add(after),
+			Entries: []flow.Entry{{Field: "name", Value: "Zoë"}},
+		}
+	}
+	young, old := conversation(flow.Asked, time.Hour), conversation(flow.Locked, 0)
+	topic, ended := conversation(flow.Confirmed, 0), conversation(flow.Declined, 0)
+	for _, tt := range []struct {
+		name          string
+		topic         uuid.UUID
+		conversations []flow.Conversation
+	}{
+		{"nothing", uuid.Nil, nil},
+		{"two open ones, the younger first", uuid.Nil, []flow.Conversation{young, old}},
+		{"the topic before the open, and another that ended", topic.ID, []flow.Conversation{topic, ended, young, old}},
+		{"a topic that is still open", old.ID, []flow.Conversation{young, old}},
+		{"a topic that is not listed", topic.ID, []flow.Conversation{young, old}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			behind := flowtest.NewLedger()
+			first := flow.Line{LineID: lineID(1), Conversations: []flow.Conversation{topic, ended}}
+			line := saved(t, behind, first)
+			line.Topic, line.Conversations, line.Texts = tt.topic, tt.conversations, flow.Recent{noon}
+			c := Cached(behind, 10, 0)
+			saved(t, c, line)
+			want := lineOf(t, behind, lineID(1))
+			if diff := cmp.Diff(want, lineOf(t, c, lineID(1)), flowtest.SameRows); diff != "" {
+				t.Errorf("kept (-as loaded +as kept):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestCacheIsAsLargeAsAskedFor(t *testing.T) {
+	for _, tt := range []struct{ size, most int }{{-1, 1}, {0, 1}, {1, 1}, {2, 2}, {33, 33}, {100, 100}} {
+		c := Cached(flowtest.NewLedger(), tt.size, 0)
+		for n := range 1000 {
+			saved(t, c, flow.Line{LineID: lineID(n)})
+		}
+		if c.Len() != tt.most {
+			t.Errorf("a cache of %d keeps %d of 1000 lines, want %d", tt.size, c.Len(), tt.most)
+		}
+	}
+}
+
+func TestCacheForgets(t *testing.T) {
+	behind := &spy{Ledger: flowtest.NewLedger()}
+	c := Cached(behind, 1, 50*time.Millisecond)
+	saved(t, c, flow.Line{LineID: lineID(1)})
+	until(t, func() bool {
+		lineOf(t, c, lineID(1))
+		return behind.reads.Load() > 0
+	})
+}
+
+// Readers and savers at once, on a cache too small for them: whatever Line
+// says was true once, and versions never go back for who asks one shard.
+func TestCacheUnderARace(t *testing.T) {
+	c := Cached(flowtest.NewLedger(), 100, 0)
+	var all sync.WaitGroup
+	for range 8 {
+		all.Go(func() {
+			var last int64
+			for range 300 {
+				line, err := c.Line(t.Context(), lineID(1))
+				if err != nil {
+					t.Errorf("Line: %v", err)
+					return
+				}
+				if int64(line.Misses) != line.Version {
+					t.Errorf("version %d has %d misses", line.Version, line.Misses)
+				}
+				line.Misses++
+				err = c.Save(t.Context(), flow.Change{Lines: []flow.Line{line}})
+				switch {
+				case errors.Is(err, flow.ErrStale):
+				case err != nil:
+					t.Errorf("Save: %v", err)
+				case line.Version < last:
+					t.Errorf("version %d was saved after %d", line.Version, last)
+				default:
+					last = line.Version
+				}
+			}
+		})
+	}
+	all.Wait()
+}

@@ -1,0 +1,164 @@
+package ledger
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/google/uuid"
+
+	"github.com/countersign/countersign/flow"
+	"github.com/countersign/countersign/flow/flowtest"
+)
+
+// crashFile tells the child which file to save to.
+const crashFile = "LEDGER_CRASH_FILE"
+
+func TestMain(m *testing.M) {
+	if path := os.Getenv(crashFile); path != "" {
+		saveForever(path)
+	}
+	os.Exit(m.Run())
+}
+
+// saveForever saves to some lines at once and tells of each save once it is
+// acknowledged, until it is killed.
+func saveForever(path string) {
+	ctx := context.Background()
+	s, err := Open(ctx, "file:"+path)
+	if err != nil {
+		fmt.Println("open:", err)
+		os.Exit(1)
+	}
+	var all sync.WaitGroup
+	for n := range 8 {
+		all.Go(func() {
+			for {
+				line, err := s.Line(ctx, lineID(n))
+				if err != nil {
+					fmt.Println("line:", err)
+					os.Exit(1)
+				}
+				line.Misses++
+				m := flow.Message{ID: flowtest.NewID(noon), State: flow.Leased, Line: line.LineID, Due: noon, Created: noon}
+				if err := s.Save(ctx, flow.Change{
+					Lines: []flow.Line{line}, Messages: []flow.Message{m},
+					Spend: []flow.Spend{{Total: "saves", N: 1, Limit: 1 << 30}},
+				}); err != nil {
+					fmt.Println("save:", err)
+					os.Exit(1)
+				}
+				// One write of a line is whole in a pipe.
+				fmt.Printf("saved %d %d %s\n", n, line.Version+1, m.ID)
+			}
+		})
+	}
+	all.Wait()
+}
+
+// What was acknowledged survives a kill at any moment, and what was not is
+// there whole or not at all.
+func TestAKillLosesNothingAcknowledged(t *testing.T) {
+	const cycles = 12
+	path := tempFile(t)
+	acknowledged := map[flow.LineID]int64{}
+	var messages []uuid.UUID
+	for range cycles {
+		for _, ack := range runAndKill(t, path, 1+rand.IntN(200)) {
+			var n int
+			var version int64
+			var message string
+			if _, err := fmt.Sscanf(ack, "saved %d %d %s", &n, &version, &message); err != nil {
+				t.Fatalf("the child says: %s", ack)
+			}
+			acknowledged[lineID(n)] = max(acknowledged[lineID(n)], version)
+			messages = append(messages, uuid.MustParse(message))
+		}
+		checkSurvivors(t, path, acknowledged, messages)
+	}
+	t.Logf("%d acknowledged saves survived %d kills", len(messages), cycles)
+}
+
+// runAndKill starts a child on the file, kills it after so many acknowledged
+// saves, and returns all that it has acknowledged.
+func runAndKill(t *testing.T, path string, after int) []string {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	child := exec.CommandContext(t.Context(), self) //nolint:gosec // ourselves
+	child.Env = append(os.Environ(), crashFile+"="+path)
+	child.Stderr = os.Stderr
+	out, err := child.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := child.Start(); err != nil {
+		t.Fatal(err)
+	}
+	var acks []string
+	for lines := bufio.NewScanner(out); lines.Scan(); {
+		acks = append(acks, lines.Text())
+		if len(acks) == after {
+			if err := child.Process.Kill(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if err := child.Wait(); err == nil || !strings.Contains(err.Error(), "killed") {
+		t.Fatalf("the child was not killed: %v, having said %q", err, acks)
+	}
+	return acks
+}
+
+// checkSurvivors opens what the child left.
+func checkSurvivors(t *testing.T, path string, acknowledged map[flow.LineID]int64, messages []uuid.UUID) {
+	t.Helper()
+	s, err := Open(t.Context(), "file:"+path)
+	if err != nil {
+		t.Fatal(err) // above all if the dead child still held the lock
+	}
+	defer func() {
+		if err := s.Close(); err != nil {
+			t.Errorf("Close: %v", err)
+		}
+	}()
+	saves := 0
+	for n := range 8 {
+		line := lineOf(t, s, lineID(n))
+		if line.Version < acknowledged[line.LineID] {
+			t.Errorf("line %d has version %d, and %d was acknowledged", n, line.Version, acknowledged[line.LineID])
+		}
+		if int64(line.Misses) != line.Version {
+			t.Errorf("line %d has %d misses at version %d", n, line.Misses, line.Version)
+		}
+		saves += line.Misses
+	}
+	for _, id := range messages {
+		if _, err := s.Message(t.Context(), id); err != nil {
+			t.Errorf("message %s, acknowledged: %v", id, err)
+		}
+	}
+	census, err := s.Census(t.Context(), noon)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var spent int
+	if err := s.reads.QueryRowContext(t.Context(), `SELECT coalesce(sum(used), 0) FROM totals`).Scan(&spent); err != nil {
+		t.Fatal(err)
+	}
+	if out := census.Outbox[flow.Leased]; out != saves || spent != saves {
+		t.Errorf("%d saves of lines, %d messages, %d spent: a save was halved", saves, out, spent)
+	}
+	var verdict string
+	if err := s.reads.QueryRowContext(t.Context(), `PRAGMA integrity_check`).Scan(&verdict); err != nil || verdict != "ok" {
+		t.Errorf("integrity check: %s, %v", verdict, err)
+	}
+}

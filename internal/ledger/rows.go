@@ -1,0 +1,136 @@
+package ledger
+
+import (
+	"bytes"
+	"cmp"
+	"database/sql"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/countersign/countersign/flow"
+)
+
+// millis is a time as a row holds it; a zero time is NULL.
+func millis(t time.Time) sql.NullInt64 {
+	return sql.NullInt64{Int64: t.UnixMilli(), Valid: !t.IsZero()}
+}
+
+// moment is the time that a row holds.
+func moment(ms sql.NullInt64) time.Time {
+	if !ms.Valid {
+		return time.Time{}
+	}
+	return time.UnixMilli(ms.Int64).UTC()
+}
+
+// optional is an id as a row holds it; a nil one is NULL.
+func optional(id uuid.UUID) []byte {
+	if id == uuid.Nil {
+		return nil
+	}
+	return id[:]
+}
+
+// recent is a [flow.Recent] as a JSON array of milliseconds.
+func recent(r flow.Recent) string {
+	times := make([]int64, len(r))
+	for i, t := range r {
+		times[i] = t.UnixMilli()
+	}
+	text, _ := json.Marshal(times) // numbers cannot fail
+	return string(text)
+}
+
+// parseRecent reads what recent wrote into r.
+func parseRecent(text []byte, r *flow.Recent) error {
+	var times []int64
+	if err := json.Unmarshal(text, &times); err != nil {
+		return fmt.Errorf("read times: %w", err)
+	}
+	for _, ms := range times {
+		*r = append(*r, time.UnixMilli(ms).UTC())
+	}
+	return nil
+}
+
+// entries is an order form as a JSON array.
+func entries(form []flow.Entry) (string, error) {
+	if len(form) == 0 {
+		return "[]", nil
+	}
+	text, err := json.Marshal(form)
+	return string(text), err
+}
+
+// parseEntries reads what entries wrote into form.
+func parseEntries(text []byte, form *[]flow.Entry) error {
+	if string(text) == "[]" {
+		return nil
+	}
+	if err := json.Unmarshal(text, form); err != nil {
+		return fmt.Errorf("read order form: %w", err)
+	}
+	return nil
+}
+
+// hangs lists the conversations that are loaded with a saved line: a JSON
+// array of their ids in hex.
+func hangs(l flow.Line) string {
+	ids := []string{}
+	for _, c := range l.Conversations {
+		if c.State.Open() {
+			ids = append(ids, hex.EncodeToString(c.ID[:]))
+		}
+	}
+	if topic := hex.EncodeToString(l.Topic[:]); l.Topic != uuid.Nil && !slices.Contains(ids, topic) {
+		ids = append(ids, topic)
+	}
+	text, _ := json.Marshal(ids) // strings of hex cannot fail
+	return string(text)
+}
+
+// arrange puts a line's conversations into the port's order: the open ones,
+// oldest first, and after them the topic's. Others are left out.
+func arrange(l *flow.Line) {
+	l.Conversations = slices.DeleteFunc(l.Conversations, func(c flow.Conversation) bool {
+		return !c.State.Open() && c.ID != l.Topic
+	})
+	slices.SortFunc(l.Conversations, func(a, b flow.Conversation) int {
+		return cmp.Or(
+			cmp.Compare(ended(a), ended(b)),
+			a.Created.Compare(b.Created),
+			bytes.Compare(a.ID[:], b.ID[:]),
+		)
+	})
+}
+
+// ended orders the open before the ended.
+func ended(c flow.Conversation) int {
+	if c.State.Open() {
+		return 0
+	}
+	return 1
+}
+
+// floor is the least UUIDv7 of time t: rows with ids from there on are no older.
+func floor(t time.Time) uuid.UUID {
+	var id uuid.UUID
+	for ms, i := max(0, t.UnixMilli()), 5; i >= 0; ms, i = ms>>8, i-1 {
+		id[i] = byte(ms)
+	}
+	return id
+}
+
+// born is the time in a UUIDv7.
+func born(id uuid.UUID) time.Time {
+	var ms int64
+	for _, b := range id[:6] {
+		ms = ms<<8 | int64(b)
+	}
+	return time.UnixMilli(ms).UTC()
+}

@@ -1,0 +1,499 @@
+package ledger
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/pressly/goose/v3"
+	_ "modernc.org/sqlite" // the driver
+
+	"github.com/countersign/countersign/flow"
+)
+
+// SQLite is a ledger in one file, served by one process.
+//
+// It has a connection for the writer, some for readers, who never wait for
+// it, and one for the checkpoints beside it.
+type SQLite struct {
+	path  string
+	lock  *os.File // nil if read-only
+	reads *sql.DB
+	read  queries
+
+	writes      *sql.DB
+	conn        *sql.Conn // the writer's
+	save        statements
+	writer      *writer // nil if read-only
+	checkpoints *checkpointer
+
+	closing sync.Once
+	closed  error
+}
+
+var _ flow.Ledger = (*SQLite)(nil)
+
+// queries are those of the readers.
+type queries struct {
+	line, hanging, conversation, message, messageBySID, heard,
+	lapsing, openOrders, outbox *sql.Stmt
+}
+
+const sqliteMigrations = "migrations/sqlite"
+
+func openSQLite(ctx context.Context, databaseURL string, o options) (_ *SQLite, err error) {
+	path, err := sqlitePath(databaseURL)
+	if err != nil {
+		return nil, err
+	}
+	s := &SQLite{path: path}
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("open %s: %w", path, explain(err))
+			_ = s.Close()
+		}
+	}()
+	mode := "rw"
+	if !o.readOnly {
+		mode = "rwc"
+		if s.lock, err = lock(path); err != nil {
+			return nil, err
+		}
+	}
+	// The readers come first: what is not ours is left as it is.
+	s.reads, err = sql.Open("sqlite", dsn(path, url.Values{"mode": {mode}, "_query_only": {"true"}}))
+	if err != nil {
+		return nil, err
+	}
+	readers := max(4, runtime.GOMAXPROCS(0))
+	s.reads.SetMaxOpenConns(readers)
+	s.reads.SetMaxIdleConns(readers)
+	version, err := s.version(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if err := fits(sqliteMigrations, version, !o.readOnly && !o.noMigrate); err != nil {
+		return nil, err
+	}
+	if !o.readOnly {
+		if err := s.openWrites(ctx); err != nil {
+			return nil, err
+		}
+	}
+	if err := prepare(ctx, s.reads, s.read.sql()); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// openWrites migrates the tables and starts the writer.
+func (s *SQLite) openWrites(ctx context.Context) (err error) {
+	s.writes, err = sql.Open("sqlite", dsn(s.path, url.Values{
+		"_journal_mode": {"WAL"},
+		// A commit that is answered for survives a power cut.
+		"_synchronous": {"FULL"},
+		"_pragma": {
+			"wal_autocheckpoint(0)", // the checkpointer does that
+			"cache_size(-16384)",    // KiB: numbers and sids are written all over the place
+		},
+	}))
+	if err != nil {
+		return err
+	}
+	s.writes.SetMaxOpenConns(1)
+	if err := migrate(ctx, s.writes, goose.DialectSQLite3, sqliteMigrations); err != nil {
+		return err
+	}
+	if s.conn, err = s.writes.Conn(ctx); err != nil {
+		return err
+	}
+	if err := prepare(ctx, s.conn, s.save.sql()); err != nil {
+		return err
+	}
+	if s.checkpoints, err = newCheckpointer(s.path); err != nil {
+		return err
+	}
+	s.writer = newWriter(s.commitGroup)
+	return nil
+}
+
+// sqlitePath returns the file that a file: URL names.
+func sqlitePath(databaseURL string) (string, error) {
+	u, err := url.Parse(databaseURL)
+	if err != nil {
+		return "", errors.New("database URL: cannot be read; want file:name.db")
+	}
+	path := u.Path
+	if u.Opaque != "" {
+		if path, err = url.PathUnescape(u.Opaque); err != nil {
+			return "", fmt.Errorf("database URL: %w", err)
+		}
+	}
+	switch {
+	case u.Host != "" && u.Host != "localhost":
+		return "", fmt.Errorf("database URL: %q looks like a host; for a relative path write file:name.db", u.Host)
+	case u.RawQuery != "" || u.Fragment != "":
+		return "", errors.New("database URL: SQLite's settings are our choice; want file:name.db and nothing more")
+	case path == "" || strings.HasPrefix(path, ":memory:"):
+		return "", errors.New("database URL: a file is needed, such as file:name.db")
+	}
+	if path, err = filepath.Abs(path); err != nil {
+		return "", fmt.Errorf("database URL: %w", err)
+	}
+	// By whatever name a file is opened, it is locked under one.
+	if real, err := filepath.EvalSymlinks(path); err == nil {
+		return real, nil
+	}
+	return path, nil
+}
+
+// dsn names the database file to the driver.
+func dsn(path string, q url.Values) string {
+	if !q.Has("_busy_timeout") {
+		// Ours is the only writer; who waits, waits for a shell or a backup.
+		q.Set("_busy_timeout", "5000")
+	}
+	return (&url.URL{Scheme: "file", Path: path, RawQuery: q.Encode()}).String()
+}
+
+// version returns what version the tables are at: 0 in a new file.
+func (s *SQLite) version(ctx context.Context) (version int64, err error) {
+	var tables, ours int
+	err = s.reads.QueryRowContext(ctx,
+		`SELECT count(*), count(*) FILTER (WHERE name = 'goose_db_version') FROM sqlite_schema`).Scan(&tables, &ours)
+	if err != nil || tables == 0 {
+		return 0, err
+	}
+	if ours == 0 {
+		return 0, ErrForeign
+	}
+	err = s.reads.QueryRowContext(ctx,
+		`SELECT coalesce(max(version_id), 0) FROM goose_db_version WHERE is_applied`).Scan(&version)
+	return version, err
+}
+
+// Close ends the writer after what waits, and gives the file free.
+func (s *SQLite) Close() error {
+	s.closing.Do(func() { s.closed = s.close() })
+	return s.closed
+}
+
+func (s *SQLite) close() error {
+	var errs []error
+	if s.writer != nil {
+		s.writer.close()
+	}
+	if s.checkpoints != nil {
+		errs = append(errs, s.checkpoints.close())
+	}
+	if s.reads != nil {
+		errs = append(errs, s.reads.Close())
+	}
+	if s.conn != nil {
+		// A connection of one's own does not close its statements, and with
+		// one open SQLite would keep the file.
+		for stmt := range s.save.sql() {
+			if *stmt != nil {
+				errs = append(errs, (*stmt).Close())
+			}
+		}
+		errs = append(errs, s.conn.Close())
+	}
+	if s.writes != nil { // the last to close: SQLite empties the WAL then
+		errs = append(errs, s.writes.Close())
+	}
+	if s.lock != nil {
+		errs = append(errs, s.lock.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// preparer is an [sql.DB] or an [sql.Conn].
+type preparer interface {
+	PrepareContext(ctx context.Context, query string) (*sql.Stmt, error)
+}
+
+// prepare prepares each query to where it belongs.
+func prepare(ctx context.Context, on preparer, queries map[**sql.Stmt]string) error {
+	for stmt, query := range queries {
+		var err error
+		if *stmt, err = on.PrepareContext(ctx, query); err != nil { //nolint:sqlclosecheck // Close does
+			return fmt.Errorf("prepare %q: %w", query, err)
+		}
+	}
+	return nil
+}
+
+const (
+	conversationColumns = `id, number, sender, browser, state, reference, amount, entries, complete, proved,
+		serial, serial_key, serial_length, serial_reference, serial_amount, serial_expires,
+		misses, texted, message, failure, created, deadline, ended`
+	messageColumns = `id, conversation, number, sender, kind, serial, locale, reference, amount,
+		state, attempt, unknown, due, created, attempted, sid, status, code`
+
+	// The next two are the indexes' own words: by them SQLite knows that it
+	// may use the index.
+	isOpen = `state IN ('asked', 'locked', 'unreachable')`
+	isOut  = `state IN ('leased', 'waiting')`
+)
+
+// sql is what each is prepared from.
+func (q *queries) sql() map[**sql.Stmt]string {
+	return map[**sql.Stmt]string{
+		&q.line: `SELECT version, opted_out, misses, hints, texts, serials, answers, topic
+			FROM lines WHERE number = ? AND sender = ?`,
+		&q.hanging: `SELECT ` + conversationColumns + ` FROM conversations
+			WHERE (number, sender) = (?1, ?2) AND id IN (
+				SELECT unhex(value) FROM lines, json_each(conversations) WHERE (number, sender) = (?1, ?2))`,
+		&q.conversation: `SELECT ` + conversationColumns + ` FROM conversations WHERE id = ?`,
+		&q.message:      `SELECT ` + messageColumns + ` FROM messages WHERE id = ?`,
+		&q.messageBySID: `SELECT ` + messageColumns + ` FROM messages
+			WHERE id >= ? AND sid = ? AND created > ? ORDER BY id LIMIT 1`,
+		&q.heard: `SELECT sid, number, sender, at, read, conversation, reply FROM inbound WHERE sid = ?`,
+		&q.lapsing: `SELECT number, sender FROM conversations WHERE ` + isOpen + ` AND deadline <= ?
+			GROUP BY number, sender ORDER BY min(deadline), number, sender LIMIT ?`,
+		&q.openOrders: `SELECT state, count(*) FROM conversations WHERE ` + isOpen + ` GROUP BY state`,
+		&q.outbox:     `SELECT state, count(*), min(due) FROM messages WHERE ` + isOut + ` GROUP BY state`,
+	}
+}
+
+// Line implements [flow.Ledger]; it is as committed.
+func (s *SQLite) Line(ctx context.Context, id flow.LineID) (flow.Line, error) {
+	return s.Reload(ctx, id)
+}
+
+// Reload implements [flow.Ledger].
+func (s *SQLite) Reload(ctx context.Context, id flow.LineID) (flow.Line, error) {
+	ctx, err := brief(ctx)
+	if err != nil {
+		return flow.Line{}, err
+	}
+	line, err := s.load(ctx, id)
+	if err != nil {
+		return flow.Line{}, fmt.Errorf("load line: %w", explain(err))
+	}
+	return line, nil
+}
+
+// load reads the line and what hangs on it in one snapshot.
+func (s *SQLite) load(ctx context.Context, id flow.LineID) (flow.Line, error) {
+	tx, err := s.reads.BeginTx(ctx, nil)
+	if err != nil {
+		return flow.Line{}, err
+	}
+	defer func() { _ = tx.Rollback() }() // it only reads
+
+	line := flow.Line{LineID: id}
+	var optedOut sql.NullInt64
+	var texts, serials, answers []byte
+	lineRow, hangingRows := tx.StmtContext(ctx, s.read.line), tx.StmtContext(ctx, s.read.hanging) //nolint:sqlclosecheck // with tx
+	err = lineRow.QueryRowContext(ctx, id.Number.E164(), id.Sender).Scan(
+		&line.Version, &optedOut, &line.Misses, &line.Hints, &texts, &serials, &answers, &line.Topic)
+	if errors.Is(err, sql.ErrNoRows) {
+		return line, nil
+	}
+	if err != nil {
+		return flow.Line{}, err
+	}
+	if err := errors.Join(
+		parseRecent(texts, &line.Texts),
+		parseRecent(serials, &line.Serials),
+		parseRecent(answers, &line.Answers),
+	); err != nil {
+		return flow.Line{}, err
+	}
+	line.OptedOut = moment(optedOut)
+
+	rows, err := hangingRows.QueryContext(ctx, id.Number.E164(), id.Sender)
+	if err != nil {
+		return flow.Line{}, err
+	}
+	defer func() { _ = rows.Close() }()
+	for rows.Next() {
+		c, err := scanConversation(rows)
+		if err != nil {
+			return flow.Line{}, err
+		}
+		line.Conversations = append(line.Conversations, c)
+	}
+	arrange(&line)
+	return line, rows.Err()
+}
+
+// brief readies a context for reads of a row or two: it is looked at once.
+// Whatever could still end it would cost the driver a goroutine for each call.
+func brief(ctx context.Context) (context.Context, error) {
+	return context.WithoutCancel(ctx), ctx.Err()
+}
+
+// Conversation implements [flow.Ledger].
+func (s *SQLite) Conversation(ctx context.Context, order uuid.UUID) (flow.Conversation, error) {
+	ctx, err := brief(ctx)
+	if err != nil {
+		return flow.Conversation{}, err
+	}
+	c, err := scanConversation(s.read.conversation.QueryRowContext(ctx, order[:]))
+	return c, missing("find order", err)
+}
+
+// Message implements [flow.Ledger].
+func (s *SQLite) Message(ctx context.Context, id uuid.UUID) (flow.Message, error) {
+	ctx, err := brief(ctx)
+	if err != nil {
+		return flow.Message{}, err
+	}
+	m, err := scanMessage(s.read.message.QueryRowContext(ctx, id[:]))
+	return m, missing("find message", err)
+}
+
+// MessageBySID implements [flow.Ledger]. It goes through the messages since
+// then, oldest first.
+func (s *SQLite) MessageBySID(ctx context.Context, sid string, since time.Time) (flow.Message, error) {
+	if sid == "" {
+		return flow.Message{}, flow.ErrNotFound
+	}
+	from := floor(since)
+	m, err := scanMessage(s.read.messageBySID.QueryRowContext(ctx, from[:], sid, since.UnixMilli()))
+	return m, missing("find message by sid", err)
+}
+
+// Heard implements [flow.Ledger].
+func (s *SQLite) Heard(ctx context.Context, sid string) (flow.Inbound, error) {
+	ctx, err := brief(ctx)
+	if err != nil {
+		return flow.Inbound{}, err
+	}
+	var in flow.Inbound
+	var at sql.NullInt64
+	err = s.read.heard.QueryRowContext(ctx, sid).Scan(
+		&in.SID, &in.Line.Number, &in.Line.Sender, &at, &in.Read, &in.Order, &in.Reply)
+	in.At = moment(at)
+	return in, missing("find inbound text", err)
+}
+
+// missing translates a single row's error.
+func missing(what string, err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, sql.ErrNoRows):
+		return flow.ErrNotFound
+	default:
+		return fmt.Errorf("%s: %w", what, explain(err))
+	}
+}
+
+// Lapsing implements [flow.Ledger]; whose deadline passed first comes first.
+func (s *SQLite) Lapsing(ctx context.Context, now time.Time, limit int) (_ []flow.LineID, err error) {
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("list lapsing lines: %w", explain(err))
+		}
+	}()
+	rows, err := s.read.lapsing.QueryContext(ctx, now.UnixMilli(), max(0, limit))
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = rows.Close() }()
+	var lines []flow.LineID
+	for rows.Next() {
+		var id flow.LineID
+		if err := rows.Scan(&id.Number, &id.Sender); err != nil {
+			return nil, err
+		}
+		lines = append(lines, id)
+	}
+	return lines, rows.Err()
+}
+
+// Census implements [flow.Ledger].
+func (s *SQLite) Census(ctx context.Context, _ time.Time) (_ flow.Census, err error) {
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("take census: %w", explain(err))
+		}
+	}()
+	census := flow.Census{
+		Open:   map[flow.State]int{flow.Asked: 0, flow.Locked: 0, flow.Unreachable: 0},
+		Outbox: map[flow.MessageState]int{flow.Leased: 0, flow.Waiting: 0},
+	}
+	orders, err := s.read.openOrders.QueryContext(ctx)
+	if err != nil {
+		return flow.Census{}, err
+	}
+	defer func() { _ = orders.Close() }()
+	for orders.Next() {
+		var state flow.State
+		var n int
+		if err := orders.Scan(&state, &n); err != nil {
+			return flow.Census{}, err
+		}
+		census.Open[state] = n
+	}
+	if err := orders.Err(); err != nil {
+		return flow.Census{}, err
+	}
+	out, err := s.read.outbox.QueryContext(ctx)
+	if err != nil {
+		return flow.Census{}, err
+	}
+	defer func() { _ = out.Close() }()
+	for out.Next() {
+		var state flow.MessageState
+		var n int
+		var due sql.NullInt64
+		if err := out.Scan(&state, &n, &due); err != nil {
+			return flow.Census{}, err
+		}
+		census.Outbox[state] = n
+		if at := moment(due); due.Valid && (census.OldestDue.IsZero() || at.Before(census.OldestDue)) {
+			census.OldestDue = at
+		}
+	}
+	return census, out.Err()
+}
+
+// scanner is an [sql.Row] or [sql.Rows].
+type scanner interface{ Scan(dest ...any) error }
+
+// scanConversation reads conversationColumns.
+func scanConversation(row scanner) (flow.Conversation, error) {
+	var c flow.Conversation
+	var browser, entries []byte
+	var proved, expires, texted, created, deadline, ended sql.NullInt64
+	if err := row.Scan(&c.ID, &c.Line.Number, &c.Line.Sender, &browser, &c.State,
+		&c.Named.Reference, &c.Named.Amount, &entries, &c.Complete, &proved,
+		&c.Serial.N, &c.Serial.Key, &c.Serial.Length, &c.Serial.Named.Reference, &c.Serial.Named.Amount, &expires,
+		&c.Misses, &texted, &c.Message, &c.Failure, &created, &deadline, &ended); err != nil {
+		return flow.Conversation{}, err
+	}
+	copy(c.Browser[:], browser)
+	c.Proved, c.Serial.Expires, c.Texted = moment(proved), moment(expires), moment(texted)
+	c.Created, c.Deadline, c.Ended = moment(created), moment(deadline), moment(ended)
+	if err := parseEntries(entries, &c.Entries); err != nil {
+		return flow.Conversation{}, err
+	}
+	return c, nil
+}
+
+// scanMessage reads messageColumns.
+func scanMessage(row scanner) (flow.Message, error) {
+	var m flow.Message
+	var due, created, attempted sql.NullInt64
+	if err := row.Scan(&m.ID, &m.Order, &m.Line.Number, &m.Line.Sender, &m.Kind, &m.Serial, &m.Locale,
+		&m.Named.Reference, &m.Named.Amount, &m.State, &m.Attempt, &m.Unknown,
+		&due, &created, &attempted, &m.SID, &m.Status, &m.Code); err != nil {
+		return flow.Message{}, err
+	}
+	m.Due, m.Created, m.Attempted = moment(due), moment(created), moment(attempted)
+	return m, nil
+}

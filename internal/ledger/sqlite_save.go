@@ -1,0 +1,508 @@
+package ledger
+
+import (
+	"context"
+	"database/sql"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/countersign/countersign/flow"
+)
+
+// adoptable is how much older than a message another one may be that could
+// have its sid: longer than any PIN, and so any text, is worth sending.
+const adoptable = 30 * 24 * time.Hour
+
+// statements are the writer's.
+type statements struct {
+	begin, commit, rollback *sql.Stmt
+	// for checks
+	heard, version, place, lease, claimed, used, due *sql.Stmt
+	// for writes
+	line, conversation, message, settle, inbound, receipt, status, received,
+	event, spend, take *sql.Stmt
+}
+
+// sql is what each is prepared from.
+func (t *statements) sql() map[**sql.Stmt]string {
+	return map[**sql.Stmt]string{
+		&t.begin:    `BEGIN IMMEDIATE`,
+		&t.commit:   `COMMIT`,
+		&t.rollback: `ROLLBACK`,
+
+		&t.heard:   `SELECT 1 FROM inbound WHERE sid = ?`,
+		&t.version: `SELECT version, topic, conversations FROM lines WHERE number = ? AND sender = ?`,
+		&t.place:   `SELECT number, sender, state FROM conversations WHERE id = ?`,
+		&t.lease:   `SELECT 1 FROM messages WHERE id = ? AND state = 'leased' AND attempt = ?`,
+		&t.claimed: `SELECT 1 FROM messages WHERE id >= ? AND id <> ? AND sid = ? LIMIT 1`,
+		&t.used:    `SELECT used FROM totals WHERE name = ?`,
+		&t.due: `SELECT ` + messageColumns + ` FROM messages
+			WHERE ` + isOut + ` AND due <= ? ORDER BY due, id LIMIT ?`,
+
+		&t.line: `INSERT INTO lines (number, sender, version, opted_out, misses, hints,
+				texts, serials, answers, topic, conversations)
+			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+			ON CONFLICT DO UPDATE SET version = excluded.version, opted_out = excluded.opted_out,
+				misses = excluded.misses, hints = excluded.hints,
+				texts = excluded.texts, serials = excluded.serials, answers = excluded.answers,
+				topic = excluded.topic, conversations = excluded.conversations`,
+		&t.conversation: `INSERT INTO conversations (` + conversationColumns + `)
+			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+			ON CONFLICT DO UPDATE SET number = excluded.number, sender = excluded.sender,
+				browser = excluded.browser, state = excluded.state,
+				reference = excluded.reference, amount = excluded.amount, entries = excluded.entries,
+				complete = excluded.complete, proved = excluded.proved,
+				serial = excluded.serial, serial_key = excluded.serial_key,
+				serial_length = excluded.serial_length, serial_reference = excluded.serial_reference,
+				serial_amount = excluded.serial_amount, serial_expires = excluded.serial_expires,
+				misses = excluded.misses, texted = excluded.texted, message = excluded.message,
+				failure = excluded.failure, created = excluded.created,
+				deadline = excluded.deadline, ended = excluded.ended`,
+		&t.message: `INSERT INTO messages (` + messageColumns + `)
+			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+		&t.settle: `UPDATE messages SET state = ?, unknown = ?, due = ?,
+				attempted = coalesce(attempted, ?), sid = coalesce(nullif(?, ''), sid), code = ?
+			WHERE id = ? AND state = 'leased' AND attempt = ?`,
+		&t.inbound: `INSERT INTO inbound (sid, number, sender, at, read, conversation, reply)
+			VALUES (?, ?, ?, ?, ?, ?, ?)`,
+		&t.receipt: `INSERT INTO receipts (message, sid, status, code, at)
+			VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`,
+		&t.status: `SELECT state, unknown, sid, status, code FROM messages WHERE id = ?`,
+		&t.received: `UPDATE messages SET sid = ?3, status = ?4, code = ?5,
+				state = iif(?2, 'accepted', state), unknown = iif(?2, 0, unknown), due = iif(?2, NULL, due)
+			WHERE id = ?1`,
+		&t.event: `INSERT INTO events (conversation, n, at, event, from_state, to_state, channel, note)
+			SELECT ?1, coalesce(max(n), 0) + 1, ?2, ?3, ?4, ?5, ?6, ?7 FROM events WHERE conversation = ?1`,
+		&t.spend: `INSERT INTO totals (name, used) VALUES (?, ?)
+			ON CONFLICT DO UPDATE SET used = used + excluded.used`,
+		&t.take: `UPDATE messages SET state = 'leased', attempt = ?, unknown = ?, due = ? WHERE id = ?`,
+	}
+}
+
+// The writer runs on no caller's context: to cancel one statement would roll
+// back what others wait for.
+var unhurried = context.Background()
+
+// commitGroup does a group of jobs in one transaction. If that fails, each is
+// done in one of its own, so that only the culprit fails.
+func (s *SQLite) commitGroup(group []*job) {
+	if _, err := s.save.begin.ExecContext(unhurried); err != nil {
+		fail(group, err)
+		return
+	}
+	if err := s.transact(group); err == nil {
+		return
+	}
+	for i, j := range group {
+		if _, err := s.save.begin.ExecContext(unhurried); err != nil {
+			fail(group[i:], err) // the lock was waited for once: not once for each
+			return
+		}
+		if err := s.transact(group[i : i+1]); err != nil {
+			j.err = explain(err)
+		}
+	}
+}
+
+func fail(group []*job, err error) {
+	for _, j := range group {
+		j.err = explain(err)
+	}
+}
+
+// transact does a group of jobs in the transaction that has begun, and ends
+// it. If it fails, nothing is written.
+func (s *SQLite) transact(group []*job) (err error) {
+	defer func() {
+		if err != nil {
+			// SQLite may have rolled back by itself; then this one fails.
+			_, _ = s.save.rollback.ExecContext(unhurried)
+		}
+	}()
+	for _, j := range group {
+		if j.err = j.check(); j.err != nil {
+			continue
+		}
+		if err := j.write(); err != nil {
+			return err
+		}
+	}
+	if _, err := s.save.commit.ExecContext(unhurried); err != nil {
+		return err
+	}
+	s.checkpoints.committed(len(group))
+	return nil
+}
+
+// Save implements [flow.Ledger].
+func (s *SQLite) Save(ctx context.Context, ch flow.Change) error {
+	if s.writer == nil {
+		return errReadOnly
+	}
+	err := s.writer.do(ctx,
+		func() error { return s.check(ch) },
+		func() error { return s.write(ch) })
+	return named("save", err)
+}
+
+// named says what failed, but for what the port promises as it is.
+func named(what string, err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, flow.ErrHeard), errors.Is(err, flow.ErrStale),
+		errors.Is(err, flow.ErrClaimed), errors.Is(err, flow.ErrSpent):
+		return err
+	default:
+		return fmt.Errorf("%s: %w", what, err)
+	}
+}
+
+// check refuses ch, in the port's order of precedence, and after that what
+// only a bug can ask for.
+func (s *SQLite) check(ch flow.Change) error {
+	if in := ch.Inbound; in != nil {
+		if known, err := exists(s.save.heard, in.SID); err != nil || known {
+			return cmpErr(err, flow.ErrHeard)
+		}
+	}
+	were := make([]hanging, len(ch.Lines))
+	for i, line := range ch.Lines {
+		var err error
+		if were[i], err = s.hanging(line.LineID); err != nil {
+			return err
+		}
+		if were[i].version != line.Version {
+			return flow.ErrStale
+		}
+	}
+	if t := ch.Settle; t != nil {
+		if held, err := exists(s.save.lease, t.Message[:], t.Attempt); err != nil || !held {
+			return cmpErr(err, flow.ErrStale)
+		}
+		if t.Adopted && t.SID != "" {
+			from := floor(born(t.Message).Add(-adoptable))
+			if taken, err := exists(s.save.claimed, from[:], t.Message[:], t.SID); err != nil || taken {
+				return cmpErr(err, flow.ErrClaimed)
+			}
+		}
+	}
+	if err := s.affordable(ch.Spend); err != nil {
+		return err
+	}
+	return s.sound(ch.Lines, were)
+}
+
+// exists reports whether a query finds a row.
+func exists(stmt *sql.Stmt, args ...any) (bool, error) {
+	var one int
+	err := stmt.QueryRowContext(unhurried, args...).Scan(&one)
+	if errors.Is(err, sql.ErrNoRows) {
+		return false, nil
+	}
+	return err == nil, explain(err)
+}
+
+// cmpErr returns err, or if that is nil, refusal.
+func cmpErr(err, refusal error) error {
+	if err != nil {
+		return err
+	}
+	return refusal
+}
+
+// affordable fails with [flow.ErrSpent] if a total would go over its limit.
+func (s *SQLite) affordable(spend []flow.Spend) error {
+	for i, this := range spend {
+		var used int
+		err := s.save.used.QueryRowContext(unhurried, this.Total).Scan(&used)
+		if err != nil && !errors.Is(err, sql.ErrNoRows) {
+			return explain(err)
+		}
+		for _, with := range spend[:i+1] {
+			if with.Total == this.Total {
+				used += with.N
+			}
+		}
+		if used > this.Limit {
+			return flow.ErrSpent
+		}
+	}
+	return nil
+}
+
+// hanging is what a line's row says of its conversations.
+type hanging struct {
+	version int64 // 0 if there is no row
+	topic   uuid.UUID
+	orders  []uuid.UUID // the open ones, and the topic
+}
+
+func (s *SQLite) hanging(id flow.LineID) (hanging, error) {
+	var h hanging
+	var orders []byte
+	err := s.save.version.QueryRowContext(unhurried, id.Number.E164(), id.Sender).Scan(&h.version, &h.topic, &orders)
+	if errors.Is(err, sql.ErrNoRows) {
+		return hanging{}, nil
+	}
+	if err != nil {
+		return hanging{}, explain(err)
+	}
+	h.orders, err = parseHangs(orders)
+	return h, err
+}
+
+// sound refuses lines that would break what a ledger is: were is what hangs
+// on them.
+func (s *SQLite) sound(lines []flow.Line, were []hanging) error {
+	saved := make(map[flow.LineID]bool, len(lines))
+	listed := make(map[uuid.UUID]bool, len(lines))
+	known := make(map[uuid.UUID]bool, len(lines)) // to be open on one of these lines
+	for i, line := range lines {
+		if saved[line.LineID] {
+			return errors.New("a line is listed twice")
+		}
+		saved[line.LineID] = true
+		for _, c := range line.Conversations {
+			if listed[c.ID] {
+				return fmt.Errorf("order %s is listed twice", c.ID)
+			}
+			listed[c.ID] = true
+		}
+		for _, order := range were[i].orders {
+			known[order] = order != were[i].topic // which may have ended, or moved away
+		}
+	}
+	for order := range listed {
+		if known[order] {
+			continue
+		}
+		if line, _, err := s.place(order); err != nil {
+			return err
+		} else if line != (flow.LineID{}) && !saved[line] {
+			return fmt.Errorf("order %s leaves a line that is not saved with it", order)
+		}
+	}
+	for order := range known {
+		if listed[order] {
+			continue
+		}
+		if line, state, err := s.place(order); err != nil {
+			return err
+		} else if saved[line] && state.Open() {
+			return fmt.Errorf("open order %s is left out of its line", order)
+		}
+	}
+	return nil
+}
+
+// place returns the line that an order is on, none if it is new, and its state.
+func (s *SQLite) place(order uuid.UUID) (line flow.LineID, state flow.State, err error) {
+	err = s.save.place.QueryRowContext(unhurried, order[:]).Scan(&line.Number, &line.Sender, &state)
+	if errors.Is(err, sql.ErrNoRows) {
+		return flow.LineID{}, flow.New, nil
+	}
+	return line, state, explain(err)
+}
+
+// write does what check has let through.
+func (s *SQLite) write(ch flow.Change) error {
+	for _, line := range ch.Lines {
+		if err := s.writeLine(line); err != nil {
+			return err
+		}
+	}
+	for _, m := range ch.Messages {
+		if err := run(s.save.message,
+			m.ID[:], m.Order[:], m.Line.Number.E164(), m.Line.Sender, string(m.Kind), m.Serial, m.Locale,
+			m.Named.Reference, m.Named.Amount, string(m.State), m.Attempt, m.Unknown,
+			millis(m.Due), millis(m.Created), millis(m.Attempted), m.SID, string(m.Status), m.Code,
+		); err != nil {
+			return fmt.Errorf("write message: %w", err)
+		}
+	}
+	if t := ch.Settle; t != nil {
+		if err := run(s.save.settle, string(t.State), t.Unknown, millis(t.Due), millis(t.Attempted),
+			t.SID, t.Code, t.Message[:], t.Attempt); err != nil {
+			return fmt.Errorf("settle message: %w", err)
+		}
+	}
+	if in := ch.Inbound; in != nil {
+		if err := run(s.save.inbound, in.SID, in.Line.Number.E164(), in.Line.Sender,
+			millis(in.At), string(in.Read), optional(in.Order), in.Reply); err != nil {
+			return fmt.Errorf("write inbound text: %w", err)
+		}
+	}
+	if ch.Receipt != nil {
+		if err := s.writeReceipt(*ch.Receipt); err != nil {
+			return fmt.Errorf("write receipt: %w", err)
+		}
+	}
+	for _, h := range ch.Events {
+		if err := run(s.save.event, h.Order[:], millis(h.At), string(h.Event),
+			string(h.From), string(h.To), string(h.Channel), h.Note); err != nil {
+			return fmt.Errorf("write event: %w", err)
+		}
+	}
+	for _, t := range ch.Spend {
+		if err := run(s.save.spend, t.Total, t.N); err != nil {
+			return fmt.Errorf("spend: %w", err)
+		}
+	}
+	return nil
+}
+
+func run(stmt *sql.Stmt, args ...any) error {
+	_, err := stmt.ExecContext(unhurried, args...)
+	return err
+}
+
+// writeLine writes a line and the conversations listed on it.
+func (s *SQLite) writeLine(l flow.Line) error {
+	for _, c := range l.Conversations {
+		form, err := entries(c.Entries)
+		if err != nil {
+			return fmt.Errorf("write order form: %w", err)
+		}
+		// Where it is listed is where it is: on l.
+		if err := run(s.save.conversation,
+			c.ID[:], l.Number.E164(), l.Sender, c.Browser[:], string(c.State),
+			c.Named.Reference, c.Named.Amount, form, c.Complete, millis(c.Proved),
+			c.Serial.N, c.Serial.Key, c.Serial.Length, c.Serial.Named.Reference, c.Serial.Named.Amount,
+			millis(c.Serial.Expires), c.Misses, millis(c.Texted), optional(c.Message), string(c.Failure),
+			millis(c.Created), millis(c.Deadline), millis(c.Ended),
+		); err != nil {
+			return fmt.Errorf("write order: %w", err)
+		}
+	}
+	if err := run(s.save.line,
+		l.Number.E164(), l.Sender, l.Version+1, millis(l.OptedOut), l.Misses, l.Hints,
+		recent(l.Texts), recent(l.Serials), recent(l.Answers), optional(l.Topic), hangs(l),
+	); err != nil {
+		return fmt.Errorf("write line: %w", err)
+	}
+	return nil
+}
+
+// writeReceipt keeps r and moves its message's status up.
+func (s *SQLite) writeReceipt(r flow.Receipt) error {
+	if err := run(s.save.receipt, r.Message[:], r.SID, string(r.Status), r.Code, millis(r.At)); err != nil {
+		return err
+	}
+	var was flow.Message
+	err := s.save.status.QueryRowContext(unhurried, r.Message[:]).Scan(
+		&was.State, &was.Unknown, &was.SID, &was.Status, &was.Code)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil // not ours, or not any more
+	}
+	if err != nil {
+		return err
+	}
+	is := was
+	if r.Status.Rank() > was.Status.Rank() {
+		is.Status, is.Code = r.Status, r.Code
+	}
+	if was.SID == "" {
+		is.SID = r.SID
+	}
+	// That there is a receipt settles an open outcome: Twilio has the text.
+	settles := was.State == flow.Leased || was.State == flow.Waiting && was.Unknown > 0
+	if is == was && !settles {
+		return nil
+	}
+	return run(s.save.received, r.Message[:], settles, is.SID, string(is.Status), is.Code)
+}
+
+// Take implements [flow.Ledger].
+func (s *SQLite) Take(ctx context.Context, now, until time.Time, limit int) ([]flow.Message, error) {
+	if s.writer == nil {
+		return nil, errReadOnly
+	}
+	if limit < 1 {
+		return nil, nil
+	}
+	var due []flow.Message
+	err := s.writer.do(ctx,
+		func() (err error) {
+			due, err = s.due(now, limit)
+			return err
+		},
+		func() error {
+			for i := range due {
+				m := &due[i]
+				if m.State == flow.Leased { // and its lease ran out
+					m.Unknown++
+				}
+				m.State, m.Due = flow.Leased, until
+				m.Attempt++
+				if err := run(s.save.take, m.Attempt, m.Unknown, millis(until), m.ID[:]); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	if err != nil {
+		return nil, named("take", err)
+	}
+	return due, nil
+}
+
+// due lists up to limit messages that wait to be taken, oldest due first.
+func (s *SQLite) due(now time.Time, limit int) ([]flow.Message, error) {
+	rows, err := s.save.due.QueryContext(unhurried, now.UnixMilli(), limit)
+	if err != nil {
+		return nil, explain(err)
+	}
+	defer func() { _ = rows.Close() }()
+	var due []flow.Message
+	for rows.Next() {
+		m, err := scanMessage(rows)
+		if err != nil {
+			return nil, explain(err)
+		}
+		due = append(due, m)
+	}
+	return due, explain(rows.Err())
+}
+
+// Ping implements [flow.Ledger]: it writes a row, like any save. When ctx ends
+// it gives up waiting, since there is no outcome to be missed.
+func (s *SQLite) Ping(ctx context.Context) error {
+	if s.writer == nil {
+		return named("ping", s.reads.PingContext(ctx))
+	}
+	j, err := s.writer.submit(ctx,
+		func() error { return nil },
+		func() error { return run(s.save.spend, "pings", 1) })
+	if err != nil {
+		return named("ping", err)
+	}
+	select {
+	case <-j.done:
+		return named("ping", j.err)
+	case <-s.writer.closed:
+		return named("ping", errClosed)
+	case <-ctx.Done():
+		return named("ping", fmt.Errorf("the database does not answer: %w", ctx.Err()))
+	}
+}
+
+// parseHangs reads what hangs wrote.
+func parseHangs(text []byte) ([]uuid.UUID, error) {
+	var ids []string
+	if err := json.Unmarshal(text, &ids); err != nil {
+		return nil, fmt.Errorf("read a line's orders: %w", err)
+	}
+	orders := make([]uuid.UUID, len(ids))
+	for i, id := range ids {
+		if _, err := hex.Decode(orders[i][:], []byte(id)); err != nil {
+			return nil, fmt.Errorf("read a line's orders: %w", err)
+		}
+	}
+	return orders, nil
+}

@@ -1,0 +1,63 @@
+package metrics
+
+import (
+	"net/http"
+	"time"
+)
+
+// Hook names one of our webhooks.
+type Hook string
+
+// The webhooks that Twilio calls.
+const (
+	HookMessage Hook = "message" // a customer's text
+	HookStatus  Hook = "status"  // a receipt
+)
+
+var hooks = []Hook{HookMessage, HookStatus}
+
+// Result is what became of a webhook's call.
+type Result string
+
+// The results of a webhook's call.
+const (
+	ResultOK           Result = "ok"
+	ResultBadSignature Result = "bad_signature" // not proven to be Twilio's
+	ResultMalformed    Result = "malformed"     // signed, but not what Twilio sends
+	ResultDuplicate    Result = "duplicate"     // answered before: the same answer again
+	ResultError        Result = "error"         // ours
+)
+
+var results = []Result{ResultOK, ResultBadSignature, ResultMalformed, ResultDuplicate, ResultError}
+
+// Webhook counts a call of a webhook.
+func (m *Metrics) Webhook(hook Hook, result Result) {
+	m.webhooks.at(string(hook), string(result)).Inc()
+}
+
+// Request times a request. Route is the pattern it matched, never the path
+// that was asked for; empty if it matched none.
+//
+// Its series are made as they come, the only ones that are: most routes, by
+// most methods, never answer most codes.
+func (m *Metrics) Request(route, method string, code int, took time.Duration) {
+	if route == "" {
+		route = "none"
+	}
+	switch method {
+	case http.MethodGet, http.MethodHead, http.MethodPost, http.MethodOptions:
+	default: // a method can be any word
+		method = "other"
+	}
+	m.requests.WithLabelValues(route, method, class(code)).Observe(seconds(took))
+}
+
+// class is the code's hundred, such as 2xx.
+func class(code int) string {
+	switch hundred := code / 100; hundred {
+	case 1, 2, 3, 4, 5:
+		return string(rune('0'+hundred)) + "xx"
+	default:
+		return "other"
+	}
+}

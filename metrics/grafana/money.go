@@ -1,0 +1,81 @@
+package main
+
+var money = board{
+	uid:   "countersign-money",
+	title: "countersign / Money and abuse",
+	about: "Where does the money go, and is somebody taking it?",
+	from:  "now-24h",
+	rows: []row{
+		{title: "What does it cost?", panels: []panel{
+			{kind: number, title: "Spent", wide: 4, unit: dollars, empty: "nothing",
+				about:   "What the texts of the time shown cost, estimated from a table of prices per segment. Not a bill.",
+				runbook: "spendhigh",
+				queries: []query{{expr: `sum(increase(countersign_text_spend_usd_total{*}[$__range]))`}}},
+			{kind: number, title: "Per confirmed order", wide: 4, unit: dollars, empty: "none confirmed",
+				about:   "Spend by confirmed order. It rises when texts are resent, do not arrive, or are asked for by who never confirms.",
+				queries: []query{{expr: whole(`sum(increase(countersign_text_spend_usd_total{*}[WINDOW])) / (` + won + " > 0)")}}},
+			{kind: number, title: "Segments a text", wide: 4, unit: count, empty: "no text",
+				about:   "How many segments an accepted text takes. More than 1: a text has spilled over, or holds a character that GSM does not have.",
+				steps:   rising(1.05, 1.5),
+				queries: []query{{expr: whole(`sum(increase(countersign_text_segments_total{*}[WINDOW])) / (` + taken + " > 0)")}}},
+			{kind: number, title: "Texts refused", wide: 4, unit: count, empty: "none",
+				about:   "How many texts the guard refused in the time shown. See below which limit.",
+				queries: []query{{expr: `sum(increase(countersign_guard_refusals_total{*}[$__range]))`}}},
+			{kind: number, title: "Wrong PINs", wide: 4, unit: share, empty: "no PIN given",
+				about: "Of the PINs that were compared, the share that was wrong. People mistype a few in a hundred; guessers miss nearly always.",
+				steps: rising(0.2, 0.5), runbook: "pinsguessed",
+				queries: []query{{expr: whole(missed + " / (" + compared + " > 0)")}}},
+			{kind: number, title: "Opt-outs", wide: 4, unit: count, empty: "none",
+				about:   "Texts that Twilio refused, since the customer had opted out at Twilio.",
+				queries: []query{{expr: `sum(increase(countersign_text_errors_total{*,class="opted_out"}[$__range]))`}}},
+		}},
+		{title: "By country", panels: []panel{
+			{kind: stacked, title: "Spend an hour", wide: 12, unit: dollars,
+				about:   "Estimated dollars within the hour before, by country. A country that climbs alone is being pumped.",
+				runbook: "countryspike",
+				queries: []query{{`sum by (country) (increase(countersign_text_spend_usd_total{*}[1h]))`, "{{country}}"}}},
+			{kind: stacked, title: "Segments", wide: 12, unit: perMinute,
+				about:   "Segments that we are billed for, by country. ZZ is every country that is not in COUNTRIES, and should stay at nothing.",
+				runbook: "countryspike",
+				queries: []query{{`sum by (country) (rate(countersign_text_segments_total{*}[$__rate_interval])) * 60`, "{{country}}"}}},
+			{kind: bars, title: "Spent in each country", wide: 8, unit: dollars, empty: "nothing",
+				about:   "Estimated dollars of the time shown, the dearest countries first.",
+				queries: []query{{`topk(10, sum by (country) (increase(countersign_text_spend_usd_total{*}[$__range])))`, "{{country}}"}}},
+			{kind: bars, title: "Conversion in each country", wide: 8, unit: share, empty: "no order ended",
+				about: "Of the orders that ended in the time shown, the share that was confirmed, the worst countries first. Pumped numbers never confirm.",
+				steps: falling(0.4, 0.6), runbook: "countryspike",
+				queries: []query{{`bottomk(10, sum by (country) (increase(countersign_orders_ended_total{*,outcome="confirmed"}[$__range])) / (sum by (country) (increase(countersign_orders_ended_total{*}[$__range])) > 0))`, "{{country}}"}}},
+			{kind: lines, title: "Conversion over the hour", wide: 8, unit: share, most: 1,
+				about:   "The same over time, by country.",
+				queries: []query{{`sum by (country) (increase(countersign_orders_ended_total{*,outcome="confirmed"}[1h])) / (sum by (country) (increase(countersign_orders_ended_total{*}[1h])) > 0)`, "{{country}}"}}},
+		}},
+		{title: "Is somebody abusing it?", panels: []panel{
+			{kind: stacked, title: "Refusals", wide: 12, unit: perMinute,
+				about:   "Which limit bites. Many by ip or country are bots; day is the ceiling of all texts, and then nobody is texted.",
+				runbook: "daytextsspent",
+				queries: []query{{`sum by (reason) (rate(countersign_guard_refusals_total{*,reason!="other"}[$__rate_interval])) * 60`, "{{reason}}"}}},
+			{kind: lines, title: "Wrong PINs", wide: 12, unit: perMinute,
+				about:   "PINs that were wrong, or came by a road without tries, by road. One shop's customers mistype evenly; a burst is a guesser.",
+				runbook: "pinsguessed",
+				queries: []query{{`sum by (channel) (rate(countersign_pin_checks_total{*,channel!="other",result=~"missed|spent|last_miss|barred"}[$__rate_interval])) * 60`, "{{channel}}"}}},
+			{kind: lines, title: "PINs asked for and orders confirmed", wide: 12, unit: perMinute,
+				about: "The two should move together. PINs without confirmations are texts bought for nobody.",
+				queries: []query{
+					{`sum by (channel) (rate(countersign_pins_issued_total{*,channel!="other"}[$__rate_interval])) * 60`, "PINs by {{channel}}"},
+					{`sum(rate(countersign_orders_total{*,state="confirmed"}[$__rate_interval])) * 60`, "confirmed"},
+				}},
+			{kind: lines, title: "Forgers and pumpers", wide: 12, unit: perMinute,
+				about:   "Webhooks without Twilio's signature, and texts that Twilio blocked as pumping.",
+				runbook: "webhooksforged",
+				queries: []query{
+					{`sum(rate(countersign_webhooks_total{*,result="bad_signature"}[$__rate_interval])) * 60`, "bad signatures"},
+					{`sum(rate(countersign_text_errors_total{*,class="fraud"}[$__rate_interval])) * 60`, "blocked as pumping"},
+				}},
+		}},
+	},
+}
+
+const (
+	missed   = `sum(increase(countersign_pin_checks_total{*,result=~"missed|spent|last_miss"}[WINDOW]))`
+	compared = `sum(increase(countersign_pin_checks_total{*,result=~"missed|spent|last_miss|matched|proved"}[WINDOW]))`
+)

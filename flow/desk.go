@@ -86,9 +86,10 @@ func (d *Desk) now() time.Time { return d.Now().UTC().Truncate(time.Millisecond)
 // changed the order or text of that id, and a function to call when done.
 func (d *Desk) Follow(id uuid.UUID) (<-chan struct{}, func()) { return d.followers.add(id) }
 
-// maxTurns bounds the turns of one change. In one process a line is changed by
-// one at a time, so only other machines make a turn stale.
-const maxTurns = 50
+// changeWithin bounds the turns of one change. In one process a line is changed
+// by one at a time, so only other machines make a turn stale; but one that has
+// the line in its cache is ahead of one that must read it, time and again.
+const changeWithin = 10 * time.Second
 
 var errBusy = &Error{Code: Unavailable, Message: "We are very busy. Please try again.", RetryAfter: time.Second}
 
@@ -106,11 +107,11 @@ func (d *Desk) change(ctx context.Context, ch Channel, ask func(*turn) error, id
 	}
 	defer unlock()
 	// From here on the asker may hang up: what is written will be texted.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), Lease)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), changeWithin)
 	defer cancel()
 
 	load, fresh := d.Ledger.Line, false
-	for range maxTurns {
+	for ctx.Err() == nil {
 		t := &turn{Desk: d, now: d.now(), channel: ch, touched: make([]bool, len(ids))}
 		if t.lines, err = d.load(ctx, load, ids); err != nil {
 			return err

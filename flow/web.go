@@ -313,7 +313,7 @@ func (d *Desk) about(
 	ctx context.Context, b Browser, order uuid.UUID, to Number,
 	ask func(*turn, *Line, *Conversation) error,
 ) error {
-	for range maxTurns {
+	for ctx.Err() == nil {
 		c, err := d.own(ctx, b, order)
 		switch {
 		case err != nil:

@@ -23,16 +23,13 @@ type checkpointer struct {
 	long    int // WAL, in pages
 	saves   int // since the last one; the writer's
 	due     chan struct{}
+	writing sync.Mutex // held by the writer while it writes
 	closing context.CancelFunc
 	closed  sync.WaitGroup
 }
 
 func newCheckpointer(path string) (*checkpointer, error) {
-	db, err := sql.Open("sqlite", dsn(path, url.Values{
-		"mode": {"rw"}, "_synchronous": {"FULL"},
-		// It keeps the writer waiting while it waits for readers to leave.
-		"_busy_timeout": {"100"},
-	}))
+	db, err := sql.Open("sqlite", dsn(path, url.Values{"mode": {"rw"}, "_synchronous": {"FULL"}}))
 	if err != nil {
 		return nil, err
 	}
@@ -64,16 +61,28 @@ func (c *checkpointer) committed(saves int) {
 	}
 }
 
-// checkpoint copies what it can without being in anybody's way. What fails is
-// left to the next: until then the WAL is only longer.
+// checkpoint copies what is in the WAL. What fails is left to the next: until
+// then the WAL is only longer.
 func (c *checkpointer) checkpoint(ctx context.Context) {
-	var busy, pages, copied int
-	err := c.db.QueryRowContext(ctx, `PRAGMA wal_checkpoint(PASSIVE)`).Scan(&busy, &pages, &copied)
-	if err == nil && pages > c.long {
-		// A writer that never rests leaves the WAL no moment to start anew.
-		// This makes one: nearly all is copied, so that it is short.
-		_, _ = c.db.ExecContext(ctx, `PRAGMA wal_checkpoint(RESTART)`)
+	if c.copy(ctx) <= c.long {
+		return
 	}
+	// SQLite begins the WAL anew when a writer finds all of it copied. One that
+	// never rests never does, and to wait for SQLite's lock would be to starve:
+	// so it is kept out for as long as it takes to copy what came meanwhile.
+	c.writing.Lock()
+	defer c.writing.Unlock()
+	c.copy(ctx)
+}
+
+// copy copies what it can without waiting for anybody, and returns how many
+// pages the WAL has.
+func (c *checkpointer) copy(ctx context.Context) int {
+	var busy, pages, copied int
+	if err := c.db.QueryRowContext(ctx, `PRAGMA wal_checkpoint(PASSIVE)`).Scan(&busy, &pages, &copied); err != nil {
+		return 0
+	}
+	return pages
 }
 
 func (c *checkpointer) close() error {

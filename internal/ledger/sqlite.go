@@ -158,10 +158,8 @@ func sqlitePath(databaseURL string) (string, error) {
 
 // dsn names the database file to the driver.
 func dsn(path string, q url.Values) string {
-	if !q.Has("_busy_timeout") {
-		// Ours is the only writer; who waits, waits for a shell or a backup.
-		q.Set("_busy_timeout", "5000")
-	}
+	// Ours is the only writer; who waits, waits for a shell or a backup.
+	q.Set("_busy_timeout", "5000")
 	return (&url.URL{Scheme: "file", Path: path, RawQuery: q.Encode()}).String()
 }
 

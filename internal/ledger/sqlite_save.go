@@ -91,6 +91,8 @@ var unhurried = context.Background()
 // commitGroup does a group of jobs in one transaction. If that fails, each is
 // done in one of its own, so that only the culprit fails.
 func (s *SQLite) commitGroup(group []*job) {
+	s.checkpoints.writing.Lock()
+	defer s.checkpoints.writing.Unlock()
 	if _, err := s.save.begin.ExecContext(unhurried); err != nil {
 		fail(group, err)
 		return

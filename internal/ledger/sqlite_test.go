@@ -622,8 +622,8 @@ func TestTheWALStaysShort(t *testing.T) {
 		}
 		return info.Size() >> 20
 	}
-	if mb := size(s.path + "-wal"); mb > 16 {
-		t.Errorf("after %d saves the WAL has %d MB, want at most 16", saves, mb)
+	if mb := size(s.path + "-wal"); mb > 14 {
+		t.Errorf("after %d saves the WAL has %d MB, want at most 14", saves, mb)
 	}
 	until(t, func() bool { return size(s.path) > 0 })
 }

@@ -1,0 +1,39 @@
+package ledger
+
+import (
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/countersign/countersign/flow"
+	"github.com/countersign/countersign/flow/flowtest"
+)
+
+// The whole conversation on a real file, behind a cache that forgets nearly
+// everything: reading less must change nothing.
+func TestHistories(t *testing.T) {
+	cache := Cached(nil, 2, 24*time.Hour) // one for all, since an LRU's goroutines never end
+	flowtest.TestHistories(t, func(tb testing.TB) flow.Ledger {
+		cache.Purge()
+		cache.Ledger = file(tb)
+		return cache
+	}, func(flow.Ledger) { cache.Purge() })
+}
+
+func TestRaces(t *testing.T) {
+	t.Run("without a cache", func(t *testing.T) {
+		flowtest.TestRaces(t, func(tb testing.TB) flow.Ledger { return file(tb) })
+	})
+	t.Run("behind a cache", func(t *testing.T) {
+		flowtest.TestRaces(t, func(tb testing.TB) flow.Ledger { return Cached(file(tb), 1000, 0) })
+	})
+}
+
+func file(tb testing.TB) *SQLite {
+	tb.Helper()
+	l, err := Open(tb.Context(), "file:"+filepath.Join(tb.TempDir(), "test.db"))
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return l
+}

@@ -41,6 +41,8 @@ type call struct {
 	// status is HTTP's, 0 until there is an answer.
 	status     int
 	retryAfter time.Duration
+	// date is when Twilio answered, by its own clock; zero if it did not say.
+	date time.Time
 }
 
 var _ twilio.BaseClient = (*call)(nil)
@@ -103,6 +105,7 @@ func (c *call) SendRequest(method, rawURL string, data url.Values, headers map[s
 	}
 	defer func() { _ = resp.Body.Close() }() // read to its end; nothing is left to fail
 	c.status, c.retryAfter = resp.StatusCode, retryAfter(resp.Header)
+	c.date, _ = http.ParseTime(resp.Header.Get("Date"))
 	answer, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
 	switch {
 	case err != nil:
@@ -161,7 +164,7 @@ func plain(err error) error {
 		return context.DeadlineExceeded
 	case errors.Is(err, context.Canceled):
 		return context.Canceled
-	case errors.Is(err, errTooLong), errors.Is(err, errNoSID):
+	case errors.Is(err, errTooLong), errors.Is(err, errNoSID), errors.Is(err, errOther):
 		return err
 	case errors.As(err, &dns):
 		return dns

@@ -5,7 +5,8 @@
 // matters most is what is known after a failure: a text that was certainly not
 // processed may be sent again, one that may have been must be looked for
 // first. call.go observes each request closely enough to tell the two apart,
-// and codes.go says what Twilio's error codes ask of us.
+// and codes.go says what Twilio's error codes ask of us. account.go asks how
+// the account is set up, for whoever checks it.
 //
 // Of twilio-go it uses the generated API and its parameter types, not its HTTP
 // client, which knows no context and no base URL, takes a redirect for success
@@ -55,6 +56,9 @@ type Config struct {
 	Timeout time.Duration
 	// Transport carries the requests, nil for one of our own.
 	Transport http.RoundTripper
+	// Now is the clock that times given to the client are by, nil for
+	// [time.Now].
+	Now func() time.Time
 }
 
 // Client texts from one account and one sender.
@@ -65,6 +69,7 @@ type Client struct {
 	callback               func(uuid.UUID) string
 	timeout                time.Duration
 	transport              http.RoundTripper
+	now                    func() time.Time
 }
 
 var _ flow.Sender = (*Client)(nil)
@@ -116,10 +121,13 @@ func New(c Config) (*Client, error) {
 	if c.Transport == nil {
 		c.Transport = newTransport()
 	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
 	return &Client{
 		account: c.AccountSID, from: c.From, service: c.MessagingServiceSID,
 		user: user, password: password,
-		base: base, callback: c.StatusCallback, timeout: c.Timeout, transport: c.Transport,
+		base: base, callback: c.StatusCallback, timeout: c.Timeout, transport: c.Transport, now: c.Now,
 	}, nil
 }
 
@@ -190,7 +198,8 @@ const (
 // Find implements [flow.Sender]. It asks for all texts to the number and does
 // not let Twilio choose by date: DateSent is what can be asked for, and a text
 // that is still queued has none, so that just the one we look for could be
-// missing. Whole seconds are compared, as Twilio cuts its times to them.
+// missing. Whole seconds are compared, as Twilio cuts its times to them, and by
+// Twilio's clock: ours may be an hour off, and would hide the text too.
 func (c *Client) Find(ctx context.Context, t flow.Text, since time.Time) ([]flow.Found, error) {
 	params := &api.ListMessageParams{}
 	params.SetTo(t.To.E164())
@@ -198,16 +207,14 @@ func (c *Client) Find(ctx context.Context, t flow.Text, since time.Time) ([]flow
 	if c.service == "" {
 		params.SetFrom(c.from) // a service texts from a number of its choice
 	}
-	since = since.Truncate(time.Second)
-
 	var found []flow.Found
 	token, number := "", ""
 	for range maxPages {
-		page, err := c.page(ctx, params, token, number)
+		page, ahead, err := c.page(ctx, params, token, number)
 		if err != nil {
 			return nil, err
 		}
-		recent := 0
+		since, recent := since.Add(ahead).Truncate(time.Second), 0
 		for _, m := range page.Messages {
 			at, err := time.Parse(time.RFC1123Z, value(m.DateCreated))
 			if err != nil {
@@ -233,15 +240,21 @@ func (c *Client) Find(ctx context.Context, t flow.Text, since time.Time) ([]flow
 	return found, nil
 }
 
-// page reads one page of the list, a request of its own.
-func (c *Client) page(ctx context.Context, p *api.ListMessageParams, token, number string) (*api.ListMessageResponse, error) {
+// page reads one page of the list, a request of its own. Ahead is how far
+// Twilio's clock is before ours; 0 if that cannot be told.
+func (c *Client) page(ctx context.Context, p *api.ListMessageParams, token, number string) (_ *api.ListMessageResponse, ahead time.Duration, _ error) {
 	call := c.newCall(ctx)
 	defer call.end()
 	page, err := call.api().PageMessage(p, token, number)
 	if err != nil {
-		return nil, call.failed(err)
+		return nil, 0, call.failed(err)
 	}
-	return page, nil
+	// Two seconds are the header's own coarseness and the way here; whoever
+	// looks for a text allows for that.
+	if d := call.date.Sub(c.now()); !call.date.IsZero() && d.Abs() > 2*time.Second {
+		ahead = d
+	}
+	return page, ahead, nil
 }
 
 // ours reports whether a listed text may be one that we POSTed. TwiML's answers

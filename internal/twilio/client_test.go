@@ -434,6 +434,25 @@ func TestFindKnowsThatTwilioCutsTimesToSeconds(t *testing.T) {
 	}
 }
 
+// Where our clock is off, the times that we ask by are off too.
+func TestFindGoesByTwiliosClock(t *testing.T) {
+	for _, off := range []time.Duration{time.Hour, -time.Hour} {
+		f := newFar(t)
+		f.now = time.Now().UTC() // which is what its Date header says
+		ours := func() time.Time { return time.Now().Add(off) }
+		c := f.client(t, func(c *Config) { c.Now = ours })
+		began := ours()
+		if _, err := c.Send(t.Context(), text); err != nil {
+			t.Fatal(err)
+		}
+		old := message{SID: "SMold", To: to.E164(), From: new(from), Direction: "outbound-api", Created: time.Now().Add(-10 * time.Minute).UTC().Format(time.RFC1123Z)}
+		f.messages = append([]message{old}, f.messages...)
+		if found, err := c.Find(t.Context(), text, began.Add(-5*time.Second)); err != nil || len(found) != 1 || found[0].SID == "SMold" {
+			t.Errorf("with our clock %v off it found %+v: %v", off, found, err)
+		}
+	}
+}
+
 func TestFindLeavesOutWhatIsNotOurPOST(t *testing.T) {
 	f := newFar(t)
 	at := f.now.Format(time.RFC1123Z)

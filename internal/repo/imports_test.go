@@ -45,6 +45,7 @@ var imports = []row{
 	{pkg: "internal/twilio", may: []string{"flow"}},
 	{pkg: "internal/phonebooth", may: []string{"twiml"}}, // it must not share our bugs
 	{pkg: "internal/repo"},
+	{pkg: "internal/screenshots"},
 	{pkg: "cmd/countersign", may: []string{
 		"flow", "twiml", "metrics", "handlers",
 		"internal/ledger", "internal/outbox", "internal/twilio", "internal/phonebooth",

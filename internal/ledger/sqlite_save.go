@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"encoding/hex"
@@ -170,7 +171,7 @@ func named(what string, err error) error {
 func (s *SQLite) check(ch flow.Change) error {
 	if in := ch.Inbound; in != nil {
 		if known, err := exists(s.save.heard, in.SID); err != nil || known {
-			return cmpErr(err, flow.ErrHeard)
+			return cmp.Or(err, flow.ErrHeard)
 		}
 	}
 	were := make([]hanging, len(ch.Lines))
@@ -185,12 +186,12 @@ func (s *SQLite) check(ch flow.Change) error {
 	}
 	if t := ch.Settle; t != nil {
 		if held, err := exists(s.save.lease, t.Message[:], t.Attempt); err != nil || !held {
-			return cmpErr(err, flow.ErrStale)
+			return cmp.Or(err, flow.ErrStale)
 		}
 		if t.Adopted && t.SID != "" {
 			from := floor(born(t.Message).Add(-adoptable))
 			if taken, err := exists(s.save.claimed, from[:], t.Message[:], t.SID); err != nil || taken {
-				return cmpErr(err, flow.ErrClaimed)
+				return cmp.Or(err, flow.ErrClaimed)
 			}
 		}
 	}
@@ -208,14 +209,6 @@ func exists(stmt *sql.Stmt, args ...any) (bool, error) {
 		return false, nil
 	}
 	return err == nil, explain(err)
-}
-
-// cmpErr returns err, or if that is nil, refusal.
-func cmpErr(err, refusal error) error {
-	if err != nil {
-		return err
-	}
-	return refusal
 }
 
 // affordable fails with [flow.ErrSpent] if a total would go over its limit.

@@ -63,7 +63,7 @@ const (
 	// texted again.
 	ResendWait = 30 * time.Second
 	// SerialsPerDay bounds the PINs that can be guessed at on one line in 24
-	// hours: with both roads' tries, 80 guesses.
+	// hours. The odds that this leaves are printed by countersign doctor.
 	SerialsPerDay = 10
 	// OpenOrders bounds the PINs that one reply is compared with.
 	OpenOrders = 5

@@ -33,6 +33,8 @@ func Judge(l *Line, g Guess, now time.Time) (*Conversation, Event) {
 	for _, c := range candidates {
 		newest = c
 		switch {
+		case !c.Proved.IsZero():
+			// A reply has proved its number: there is nothing left to guess at.
 		case triesLeft(l, c, g.Channel) == 0:
 			barred = true
 		case c.Live(now):

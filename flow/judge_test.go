@@ -38,6 +38,9 @@ func TestJudge(t *testing.T) {
 		{"the right PIN and one digit more", "1111110", Web, nil, Missed, 1},
 		{"the right PIN of a form not filled in", right, Reply, func(l *Line) { l.Conversations[0].Complete = false }, Proved, 1},
 
+		{"a wrong PIN by reply is not that of an order whose number is proved", wrong, Reply, func(l *Line) { l.Conversations[1].Proved = noon }, Missed, 1},
+		{"the PIN of an order whose number is proved confirms nothing by reply", others, Reply, func(l *Line) { l.Conversations[1].Proved = noon }, Missed, 1},
+
 		{"at the last instant", right, Web, func(l *Line) { l.Conversations[0].Serial.Expires = noon.Add(1) }, Matched, 1},
 		{"at the deadline", right, Web, func(l *Line) { l.Conversations[0].Serial.Expires = noon }, Late, 1},
 		{"late by reply, while another is live", right, Reply, func(l *Line) { l.Conversations[0].Serial.Expires = noon }, Missed, 2},

@@ -109,6 +109,9 @@ func (t *turn) guess(l *Line, r Reading) (Saying, *Conversation) {
 	if len(l.Open()) == 0 {
 		return t.hint(l)
 	}
+	if c := proved(l, g); c != nil {
+		return AnswerProved, c
+	}
 	about, _, say := t.judge(l, g)
 	switch say {
 	case SayConfirmed:
@@ -135,6 +138,29 @@ func (t *turn) guess(l *Line, r Reading) (Saying, *Conversation) {
 	}
 }
 
+// proved returns the order that a guess is about if a reply has proved its
+// number before: it is that order's PIN once more, or no other order waits for
+// one. It costs no try, and confirms nothing: the page is to finish that order.
+func proved(l *Line, g Guess) *Conversation {
+	var newest *Conversation
+	others := false
+	for _, c := range l.Open() {
+		switch {
+		case g.Order != nil && g.Order != c:
+		case c.Proved.IsZero():
+			others = true
+		case c.pin.Equal(g.PIN):
+			return c
+		default:
+			newest = c
+		}
+	}
+	if others {
+		return nil
+	}
+	return newest
+}
+
 // no declines: the order that is named, or the only one that is open.
 func (t *turn) no(l *Line, reference string) (Saying, *Conversation) {
 	c, saying := pick(l, reference)
@@ -157,7 +183,7 @@ func (t *turn) anew(l *Line, reference string) (Saying, *Conversation) {
 	switch {
 	case c == nil:
 		return saying, nil
-	case !c.State.Open():
+	case !c.State.Open(), !c.Proved.IsZero():
 		return isAnswer(c), c
 	}
 	switch refusal := t.textAgain(l, c); refusal.Reason {

@@ -165,7 +165,7 @@ func (t *turn) judge(l *Line, g Guess) (*Conversation, Event, Effect) {
 	say := t.happens(l, c, ev, "")
 	// The line's last reply try may have been other orders' last try, too.
 	for _, o := range l.Open() {
-		if o != c && o.State != Locked && o.Serial.N > 0 && triesLeft(l, o, Web)+triesLeft(l, o, Reply) == 0 {
+		if o != c && o.State != Locked && o.Serial.N > 0 && o.Proved.IsZero() && triesLeft(l, o, Web)+triesLeft(l, o, Reply) == 0 {
 			t.happens(l, o, LastMiss, "")
 		}
 	}

@@ -125,6 +125,10 @@ func (d *Desk) askAgain(ctx context.Context, a Asking) (Standing, error) {
 func (d *Desk) Resend(ctx context.Context, b Browser, order uuid.UUID) (Standing, error) {
 	var s Standing
 	err := d.about(ctx, b, order, "", func(t *turn, l *Line, c *Conversation) error {
+		if !c.Proved.IsZero() {
+			s = t.standing(l, c, "") // there is nothing left to text for
+			return nil
+		}
 		if r := t.textAgain(l, c); r.Reason != "" {
 			return refused(r)
 		}
@@ -200,13 +204,6 @@ func (d *Desk) Place(ctx context.Context, p Placing) (Standing, error) {
 		if field := t.missing(c); field != "" {
 			return &Error{Code: Invalid, Field: field, Message: "This must be filled in."}
 		}
-		if !c.Proved.IsZero() {
-			// A reply has proved the number: the form was all that was missing.
-			t.happens(l, c, Matched, "")
-			t.tells(func() { t.Watcher.Checked(Web, Matched) })
-			s = t.standing(l, c, Matched)
-			return nil
-		}
 		return t.check(l, c, p.PIN, &s)
 	})
 	return s, err
@@ -247,6 +244,11 @@ func (d *Desk) Check(ctx context.Context, b Browser, order uuid.UUID, pin string
 func (t *turn) check(l *Line, c *Conversation, typed string, s *Standing) error {
 	pin, given := typedPIN(typed)
 	switch {
+	case !c.Proved.IsZero():
+		// A reply has proved the number: whatever was typed, the form alone is
+		// what may be missing.
+		*s = t.proved(l, c)
+		return nil
 	case !given:
 		return &Error{Code: Invalid, Field: FieldPIN, Message: "Type the PIN that we texted you."}
 	case c.State != Locked && c.Serial.Length > 0 && len(pin) != c.Serial.Length:
@@ -258,6 +260,17 @@ func (t *turn) check(l *Line, c *Conversation, typed string, s *Standing) error 
 	_, ev, _ := t.judge(l, Guess{Web, pin, c})
 	*s = t.standing(l, c, ev)
 	return nil
+}
+
+// proved confirms an order whose number a reply has proved, once its form is
+// complete.
+func (t *turn) proved(l *Line, c *Conversation) Standing {
+	if !c.Complete {
+		return t.standing(l, c, Proved)
+	}
+	t.happens(l, c, Matched, "proved by an earlier reply")
+	t.tells(func() { t.Watcher.Checked(Web, Matched) })
+	return t.standing(l, c, Matched)
 }
 
 // typedPIN reads a PIN as it is typed into a field that is for nothing else:

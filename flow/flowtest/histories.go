@@ -162,6 +162,8 @@ func (h *history) place(t *rapid.T) {
 // typed is what a PIN on the page may do.
 func (h *history) typed(o *modelOrder, pin string) {
 	switch l := h.lines[o.number]; {
+	case o.proved:
+		h.match(o)
 	case o.locked || o.misses >= flow.WebTries || !o.live(h.Now()):
 	case pin == o.pins[o.serial]:
 		h.match(o)
@@ -184,7 +186,12 @@ func (h *history) reply(t *rapid.T) {
 	h.hear(n, "my pin is "+pin)
 	l, compared := h.lines[n], false
 	for _, o := range h.orders {
-		if o.number != n || o.ended != "" || o.locked || l.misses >= flow.ReplyTries || !o.live(h.Now()) {
+		if o.number == n && o.ended == "" && o.proved && pin == o.pins[o.serial] {
+			return // known again; the page is to finish it
+		}
+	}
+	for _, o := range h.orders {
+		if o.proved || o.number != n || o.ended != "" || o.locked || l.misses >= flow.ReplyTries || !o.live(h.Now()) {
 			continue
 		}
 		if compared = true; pin == o.pins[o.serial] {
@@ -206,7 +213,7 @@ func (h *history) reply(t *rapid.T) {
 	}
 	l.misses++
 	for _, o := range h.orders {
-		o.locked = o.locked || o.number == n && o.ended == "" && o.serial > 0 && o.misses >= flow.WebTries && l.misses >= flow.ReplyTries
+		o.locked = o.locked || o.number == n && o.ended == "" && !o.proved && o.serial > 0 && o.misses >= flow.WebTries && l.misses >= flow.ReplyTries
 	}
 }
 

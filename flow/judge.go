@@ -28,7 +28,7 @@ func Judge(l *Line, g Guess, now time.Time) (*Conversation, Event) {
 	if g.Order != nil {
 		candidates = []*Conversation{g.Order}
 	}
-	var newest, compared, matched *Conversation
+	var newest, compared, matched, late *Conversation
 	barred := false
 	for _, c := range candidates {
 		newest = c
@@ -42,6 +42,8 @@ func Judge(l *Line, g Guess, now time.Time) (*Conversation, Event) {
 			if c.pin.Equal(g.PIN) {
 				matched = c
 			}
+		case c.pin.Equal(g.PIN):
+			late = c
 		}
 	}
 	switch {
@@ -51,6 +53,8 @@ func Judge(l *Line, g Guess, now time.Time) (*Conversation, Event) {
 		return matched, Matched
 	case matched != nil:
 		return matched, Proved
+	case late != nil:
+		return late, Late // and no miss of another order's
 	case compared != nil && triesLeft(l, compared, g.Channel) > 1:
 		return compared, Missed
 	case compared != nil && triesLeft(l, compared, other(g.Channel)) > 0:

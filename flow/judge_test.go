@@ -43,8 +43,13 @@ func TestJudge(t *testing.T) {
 
 		{"at the last instant", right, Web, func(l *Line) { l.Conversations[0].Serial.Expires = noon.Add(1) }, Matched, 1},
 		{"at the deadline", right, Web, func(l *Line) { l.Conversations[0].Serial.Expires = noon }, Late, 1},
-		{"late by reply, while another is live", right, Reply, func(l *Line) { l.Conversations[0].Serial.Expires = noon }, Missed, 2},
+		{"late by reply, while another is live", right, Reply, func(l *Line) { l.Conversations[0].Serial.Expires = noon }, Late, 1},
+		{"wrong by reply, while one is late and another live", wrong, Reply, func(l *Line) { l.Conversations[0].Serial.Expires = noon }, Missed, 2},
 		{"late by reply, all of them", right, Reply, func(l *Line) {
+			l.Conversations[0].Serial.Expires = noon
+			l.Conversations[1].Serial.Expires = noon
+		}, Late, 1},
+		{"wrong by reply, all of them late", wrong, Reply, func(l *Line) {
 			l.Conversations[0].Serial.Expires = noon
 			l.Conversations[1].Serial.Expires = noon
 		}, Late, 2},

@@ -31,7 +31,7 @@ const (
 	Spent    Event = "spent"     // a wrong PIN, and this road's last try; the other has some
 	LastMiss Event = "last_miss" // a wrong PIN, and the last try of both roads
 	Barred   Event = "barred"    // a PIN by a road without tries: not even compared
-	Late     Event = "late"      // a PIN after its deadline: not even compared
+	Late     Event = "late"      // a PIN after its deadline: right or wrong, it can do nothing
 
 	// Malformed is never an event of the table: what was typed cannot be a PIN,
 	// so that nothing was compared and nothing happened.

@@ -205,6 +205,12 @@ func (h *history) reply(t *rapid.T) {
 			return
 		}
 	}
+	for _, o := range h.orders {
+		late := o.number == n && o.ended == "" && !o.proved && !o.locked && !o.live(h.Now()) && o.serial > 0
+		if late && l.misses < flow.ReplyTries && pin == o.pins[o.serial] {
+			compared = false // known again, and of no more use
+		}
+	}
 	if !compared {
 		for _, o := range h.orders {
 			h.observe("late reply", o)

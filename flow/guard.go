@@ -142,7 +142,11 @@ func resendAfter(c *Conversation, now time.Time) time.Duration {
 	if c.Texted.IsZero() || c.State == Unreachable {
 		return 0
 	}
-	return max(0, c.Texted.Add(ResendWait).Sub(now))
+	wait := c.Texted.Add(ResendWait).Sub(now)
+	if wait > ResendWait {
+		return 0 // the clock was set back: when it was texted cannot be told
+	}
+	return max(0, wait)
 }
 
 // tomorrow is how long until the totals begin anew.

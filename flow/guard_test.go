@@ -49,7 +49,7 @@ func TestGuardText(t *testing.T) {
 			c.State = Unreachable
 			return c
 		}(), false, Refusal{}},
-		{"again, after the clock went back", Line{}, texted(-time.Second), false, Refusal{ReasonSoon, 31 * time.Second}},
+		{"again, after the clock went back", Line{}, texted(-time.Second), false, Refusal{}},
 		{"one order more than may be open", Line{Conversations: open(OpenOrders)}, nil, true, Refusal{Reason: ReasonOrders}},
 		{"the last order that may be open", Line{Conversations: open(OpenOrders - 1)}, nil, true, Refusal{}},
 		{"the eleventh new PIN in a day", Line{Serials: ago(20, 19, 18, 17, 16, 15, 14, 13, 12, 11)}, nil, true, Refusal{ReasonSerials, 4 * time.Hour}},

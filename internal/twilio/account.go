@@ -3,7 +3,6 @@ package twilio
 import (
 	"context"
 	"errors"
-	"net/http"
 	"time"
 
 	api "github.com/twilio/twilio-go/rest/api/v2010"
@@ -27,17 +26,15 @@ type Account struct {
 func (c *Client) Account(ctx context.Context) (Account, error) {
 	call := c.newCall(ctx)
 	defer call.end()
-	got, err := call.api().FetchAccountWithMetadata(c.account)
+	told, err := call.api().FetchAccount(c.account)
 	if err != nil {
 		return Account{}, call.failed(err)
 	}
-	told := got.GetResource()
 	if value(told.Sid) != c.account {
 		return Account{}, call.failed(errOther)
 	}
-	at, _ := http.ParseTime(got.GetHeader("Date"))
 	return Account{
-		Name: value(told.FriendlyName), Status: value(told.Status), Trial: value(told.Type) == "Trial", At: at,
+		Name: value(told.FriendlyName), Status: value(told.Status), Trial: value(told.Type) == "Trial", At: call.date,
 	}, nil
 }
 

@@ -1,0 +1,103 @@
+// Command countersign confirms orders by a PIN that is texted to the
+// customer's number and given back, on the page or by replying.
+//
+// Each command stands in a file of its own; what they work with is put
+// together in serve.go, from the settings in settings.go.
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"syscall"
+
+	"github.com/alecthomas/kong"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	err := run(ctx, os.Args[1:], os.Getenv, os.Stdout, os.Stderr)
+	stop()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "countersign:", err)
+		os.Exit(1)
+	}
+}
+
+// commands are the command line.
+type commands struct {
+	Serve   serveCommand   `cmd:"" help:"Take orders, text PINs, hear replies."`
+	Demo    demoCommand    `cmd:"" help:"The same with telephones to type on, and no Twilio account."`
+	Doctor  doctorCommand  `cmd:"" help:"Check that settings, Twilio, database and public address fit, and say what to do."`
+	Migrate migrateCommand `cmd:"" help:"Bring the database's tables up to date, which serve does too."`
+	Flow    flowCommand    `cmd:"" help:"Print the conversation's table, or draw it."`
+	Version versionCommand `cmd:"" help:"Print the version."`
+}
+
+// world is what a command has of the world besides its flags.
+type world struct {
+	getenv   func(string) string
+	out, err io.Writer
+}
+
+// run carries out one command line.
+func run(ctx context.Context, args []string, getenv func(string) string, out, errs io.Writer) error {
+	var c commands
+	exited := false
+	parser, err := kong.New(&c,
+		kong.Name("countersign"),
+		kong.Description("Confirms orders by a PIN that is texted to the customer and given back."),
+		kong.Writers(out, errs),
+		kong.Exit(func(int) { exited = true }), // --help asks to exit
+		kong.UsageOnError(),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 100}),
+	)
+	if err != nil {
+		return fmt.Errorf("read the flags: %w", err)
+	}
+	command, err := parser.Parse(args)
+	if exited {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	command.BindTo(ctx, (*context.Context)(nil))
+	return command.Run(world{getenv, out, errs})
+}
+
+// logger writes what Settings ask for.
+func logger(s Settings, w io.Writer) *slog.Logger {
+	var level slog.Level
+	_ = level.UnmarshalText([]byte(s.LogLevel)) // kong has checked it
+	options := &slog.HandlerOptions{Level: level}
+	if s.LogFormat == "json" {
+		return slog.New(slog.NewJSONHandler(w, options))
+	}
+	return slog.New(slog.NewTextHandler(w, options))
+}
+
+// version is set by the build; else it is what the module system knows.
+var version string
+
+func buildVersion() string {
+	if version != "" {
+		return version
+	}
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
+		return info.Main.Version
+	}
+	return "unknown"
+}
+
+type versionCommand struct{}
+
+// Run prints the version.
+func (versionCommand) Run(w world) error {
+	_, err := fmt.Fprintln(w.out, "countersign", buildVersion())
+	return err
+}

@@ -1,0 +1,63 @@
+package main
+
+import (
+	"crypto/subtle"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/pprof"
+	"strings"
+	"time"
+
+	"github.com/countersign/countersign/metrics"
+)
+
+// opsServer answers on the private listener: metrics to whoever reaches it,
+// the rest to those on this machine or with the token.
+func opsServer(c checked, m *metrics.Metrics, log *slog.Logger) *http.Server {
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", m.Handler())
+	private := func(path string, h http.HandlerFunc) { mux.Handle(path, trusted(c.OpsToken, h)) }
+	private("GET /debug/pprof/", pprof.Index)
+	private("GET /debug/pprof/cmdline", pprof.Cmdline)
+	private("GET /debug/pprof/profile", pprof.Profile)
+	private("GET /debug/pprof/symbol", pprof.Symbol)
+	private("GET /debug/pprof/trace", pprof.Trace)
+	return &http.Server{
+		Handler:           mux,
+		ReadHeaderTimeout: 5 * time.Second,
+		IdleTimeout:       60 * time.Second,
+		MaxHeaderBytes:    16 << 10,
+		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelWarn),
+	}
+}
+
+// trusted answers only those who bring the token, or, if there is none, those
+// on this machine. Of the latter it wants a Host that is this machine too: a
+// page on the web can have a browser here ask, but under its own name.
+func trusted(token string, h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if token != "" {
+			given, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+			if !ok || subtle.ConstantTimeCompare([]byte(given), []byte(token)) != 1 {
+				w.Header().Set("WWW-Authenticate", "Bearer")
+				http.Error(w, "bring OPS_TOKEN: Authorization: Bearer …", http.StatusUnauthorized)
+				return
+			}
+		} else if !loopback(r.RemoteAddr) || !loopback(r.Host) {
+			http.Error(w, "without OPS_TOKEN this answers on loopback only", http.StatusForbidden)
+			return
+		}
+		h.ServeHTTP(w, r)
+	})
+}
+
+// loopback reports whether an address or Host is this machine's own.
+func loopback(addr string) bool {
+	host, _, err := net.SplitHostPort(addr)
+	if err != nil {
+		host = strings.Trim(addr, "[]")
+	}
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
+}

@@ -1,0 +1,233 @@
+package main
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/countersign/countersign/flow"
+	"github.com/countersign/countersign/handlers"
+	"github.com/countersign/countersign/internal/ledger"
+	"github.com/countersign/countersign/internal/outbox"
+	"github.com/countersign/countersign/internal/twilio"
+	"github.com/countersign/countersign/metrics"
+	"github.com/countersign/countersign/twiml"
+)
+
+// clock is what the whole service tells the time by.
+var clock = time.Now
+
+type serveCommand struct {
+	Settings `embed:""`
+}
+
+// Run serves until ctx ends.
+func (c serveCommand) Run(ctx context.Context, w world) error {
+	settings, err := c.Check(w.getenv)
+	if err != nil {
+		return fmt.Errorf("the settings are not complete:\n%w", err)
+	}
+	s, err := newService(ctx, settings, logger(c.Settings, w.err))
+	if err != nil {
+		return err
+	}
+	return s.run(ctx)
+}
+
+// A service is all the parts of countersign, put together and listening, but
+// not at work yet.
+type service struct {
+	log      *slog.Logger
+	ledger   flow.Ledger
+	outbox   *outbox.Outbox
+	metrics  *metrics.Metrics
+	public   *http.Server
+	ops      *http.Server
+	listens  [2]net.Listener // of public and ops
+	stopping atomic.Bool
+}
+
+// newService puts a service together. It takes the database and the ports
+// first, so that what is in the way is told before anything is done.
+func newService(ctx context.Context, c checked, log *slog.Logger) (_ *service, err error) {
+	s := &service{log: log}
+	defer func() {
+		if err != nil {
+			s.close()
+		}
+	}()
+	s.metrics = metrics.New(prometheus.NewRegistry(), metrics.Config{Version: buildVersion(), Countries: c.countries})
+	rows, err := ledger.Open(ctx, c.DatabaseURL)
+	if err != nil {
+		return nil, fmt.Errorf("open the database: %w", err)
+	}
+	cache := ledger.Cached(s.metrics.Ledger(rows), c.PINCache, c.pinTTL)
+	cache.Lookup = s.metrics.CacheLookup
+	s.ledger = cache
+	s.metrics.CacheEntries(cache.Len)
+
+	if s.listens[0], err = listen(ctx, "LISTEN_ADDR", c.ListenAddr); err != nil {
+		return nil, err
+	}
+	if s.listens[1], err = listen(ctx, "OPS_ADDR", c.OpsAddr); err != nil {
+		return nil, err
+	}
+
+	desk, sender, err := s.desk(c)
+	if err != nil {
+		return nil, err
+	}
+	s.outbox = outbox.New(outbox.Config{Ledger: s.ledger, Clerk: desk, Sender: sender, Now: clock, Log: log})
+
+	verifier, err := twiml.NewVerifier(c.authTokens...)
+	if err != nil {
+		return nil, fmt.Errorf("TWILIO_AUTH_TOKEN: %w", err)
+	}
+	edge, err := handlers.New(handlers.Config{
+		Desk: desk, Watcher: s.metrics,
+		Verifier: verifier, AccountSID: c.TwilioAccountSID, PublicURL: c.publicURL, Sender: c.sender,
+		CookieKeys: cookieKeys(c.secretKeys), ClientIPHeader: c.ClientIPHeader, RequestsPerIP: c.requestsPerIP,
+		Shop: c.ShopName, Region: c.DefaultRegion, PINLength: c.PINLength, Fields: required, Templates: c.templates,
+		Ready: s.ready, Log: log, Now: clock,
+	})
+	if err != nil {
+		return nil, err
+	}
+	s.public = edge.HTTP(c.ListenAddr)
+	s.ops = opsServer(c, s.metrics, log)
+	return s, nil
+}
+
+// required are the fields of the order form that must be filled in.
+var required = []string{"name", "address", "items"}
+
+// desk puts together what decides, and the way out that it decides about.
+func (s *service) desk(c checked) (*flow.Desk, *twilio.Client, error) {
+	keys, err := flow.NewKeyring(c.secretKeys...)
+	if err != nil {
+		return nil, nil, fmt.Errorf("SECRET_KEY: %w", err)
+	}
+	receipts := c.publicURL.String() + "/webhooks/twilio/status/"
+	sender, err := twilio.New(twilio.Config{
+		APIURL: c.apiURL.String(), AccountSID: c.TwilioAccountSID, AuthToken: c.authTokens[0],
+		APIKey: c.TwilioAPIKey, APISecret: c.TwilioAPISecret,
+		From: c.from(), MessagingServiceSID: c.TwilioMessagingServiceSID, Now: clock,
+		StatusCallback: func(message uuid.UUID) string { return receipts + message.String() },
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	return flow.NewDesk(flow.Config{
+		Ledger: s.ledger, Sender: sender, Watcher: s.metrics, Keys: keys, Texts: c.texts, Log: s.log, Now: clock,
+		Nudge: func(m flow.Message) { s.outbox.Nudge(m) },
+		Rules: flow.Rules{
+			Shop: c.ShopName, Host: c.publicURL.Hostname(), Sender: c.sender,
+			Region: c.DefaultRegion, Countries: c.countries, Locale: "en",
+			PINLength: c.PINLength, PINTTL: c.pinTTL, OrderTTL: c.orderTTL,
+			Guard:    flow.Guard{PerNumber: c.textsPerNumber, PerDay: c.TextsPerDay},
+			Required: required,
+		},
+	}), sender, nil
+}
+
+// cookieKeys derives what cookies are signed with, so that a cookie's key says
+// nothing of a PIN's.
+func cookieKeys(secrets []flow.Key) [][]byte {
+	keys := make([][]byte, 0, len(secrets))
+	for _, secret := range secrets {
+		mac := hmac.New(sha256.New, secret)
+		mac.Write([]byte("countersign cookie key/v1"))
+		keys = append(keys, mac.Sum(nil))
+	}
+	return keys
+}
+
+func listen(ctx context.Context, setting, addr string) (net.Listener, error) {
+	var config net.ListenConfig
+	l, err := config.Listen(ctx, "tcp", addr)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", setting, err)
+	}
+	return l, nil
+}
+
+// ready reports whether to send us customers.
+func (s *service) ready(ctx context.Context) error {
+	if s.stopping.Load() {
+		return errors.New("stopping")
+	}
+	if err := s.ledger.Ping(ctx); err != nil {
+		return fmt.Errorf("database: %w", err)
+	}
+	return nil
+}
+
+// Patience on the way out: accepted requests are answered, texts that were
+// begun are settled.
+const stopWithin = 20 * time.Second
+
+// run works until ctx ends or a listener fails. Then it turns unready, answers
+// what it has accepted, lets texts under way be settled, and closes the
+// database last.
+func (s *service) run(ctx context.Context) error {
+	defer s.close()
+	working, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	var work sync.WaitGroup
+	work.Go(func() { s.outbox.Run(working) })
+	work.Go(func() {
+		tick := time.NewTicker(5 * time.Second)
+		defer tick.Stop()
+		s.metrics.Refresh(working, tick.C, s.log, s.ledger.Census)
+	})
+
+	failed := make(chan error, 2)
+	for i, server := range []*http.Server{s.public, s.ops} {
+		go func() { failed <- server.Serve(s.listens[i]) }()
+	}
+	s.log.InfoContext(ctx, "serving", "version", buildVersion(), "public", s.listens[0].Addr(), "ops", s.listens[1].Addr())
+
+	var err error
+	select {
+	case <-ctx.Done():
+		s.log.InfoContext(ctx, "stopping")
+	case err = <-failed:
+	}
+	s.stopping.Store(true)
+	answering, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopWithin)
+	defer cancel()
+	if late := s.public.Shutdown(answering); late != nil {
+		err = errors.Join(err, fmt.Errorf("requests were cut off after %v: %w", stopWithin, late))
+	}
+	stop()
+	work.Wait()
+	// Last, so that the end can be watched.
+	_ = s.ops.Close()
+	s.log.InfoContext(ctx, "stopped")
+	return err
+}
+
+// close lets go of what newService took.
+func (s *service) close() {
+	for _, l := range s.listens {
+		if l != nil {
+			_ = l.Close()
+		}
+	}
+	if s.ledger != nil {
+		if err := s.ledger.Close(); err != nil {
+			s.log.Error("close the database", "err", err)
+		}
+	}
+}

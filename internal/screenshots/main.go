@@ -118,8 +118,10 @@ func demo(ctx context.Context) (shop, telephones string, stop func(), err error)
 	if err := build.Run(); err != nil {
 		return "", "", nil, fmt.Errorf("build: %w", err)
 	}
-	defer func() { _ = os.Remove(binary) }() // it runs on without its name
-	run := exec.CommandContext(ctx, binary, "demo", "--listen-addr=localhost:0", "--booth-addr=localhost:0", "--ops-addr=localhost:0") //nolint:gosec // our own
+	// It runs on without its name.
+	defer func() { _ = os.Remove(binary) }()
+	run := exec.CommandContext(ctx, binary, "demo", //nolint:gosec // our own
+		"--listen-addr=localhost:0", "--booth-addr=localhost:0", "--ops-addr=localhost:0")
 	run.Stderr = os.Stderr
 	out, err := run.StdoutPipe()
 	if err != nil {

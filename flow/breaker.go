@@ -22,6 +22,8 @@ const (
 type breakers struct {
 	mu sync.Mutex
 	of map[string]breaker
+	// taken is when a text to each country was last taken.
+	taken map[string]time.Time
 }
 
 type breaker struct {
@@ -29,10 +31,16 @@ type breaker struct {
 	failures int
 }
 
-// trip opens the breaker of key, and returns how long for.
+// trip opens the breaker of key, and returns how long for; 0 if it stays
+// closed. A country's stays closed where another text was taken an hour ago or
+// less: then it is that number's, not the country's, and nobody may shut a
+// country by typing an odd number.
 func (b *breakers) trip(key string, now time.Time) time.Duration {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if key != "" && now.Before(b.taken[key].Add(time.Hour)) {
+		return 0
+	}
 	at := b.of[key]
 	// Texts that were under way together fail together: that is one failure.
 	if now.Before(at.until) {
@@ -46,17 +54,28 @@ func (b *breakers) trip(key string, now time.Time) time.Duration {
 	return wait
 }
 
-// close closes the breakers that a text to n went through. It reports whether
-// none is open any more, where one was.
-func (b *breakers) close(n Number) bool {
+// open reports whether any is open.
+func (b *breakers) open(now time.Time) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if len(b.of) == 0 {
-		return false
+	for _, at := range b.of {
+		if now.Before(at.until) {
+			return true
+		}
 	}
+	return false
+}
+
+// close closes the breakers that a text to country went through.
+func (b *breakers) close(country string, now time.Time) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.taken == nil {
+		b.taken = make(map[string]time.Time)
+	}
+	b.taken[country] = now
 	delete(b.of, "")
-	delete(b.of, n.Country())
-	return len(b.of) == 0
+	delete(b.of, country)
 }
 
 // wait is how long texts to n are held back; 0 for not at all.

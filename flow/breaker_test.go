@@ -5,6 +5,23 @@ import (
 	"time"
 )
 
+func TestOneOddNumberShutsNoCountry(t *testing.T) {
+	var b breakers
+	b.close("US", noon)
+	if got := b.trip("US", noon.Add(time.Hour-1)); got != 0 {
+		t.Errorf("within the hour: %v", got)
+	}
+	if got := b.trip("SE", noon); got == 0 {
+		t.Error("a country where nothing was taken stays open")
+	}
+	if got := b.trip("", noon); got == 0 {
+		t.Error("what is wrong with all texts is held off by a country's")
+	}
+	if got := b.trip("US", noon.Add(time.Hour)); got == 0 {
+		t.Error("after an hour it stays open")
+	}
+}
+
 func TestBreakersWaitLongerEachTime(t *testing.T) {
 	var b breakers
 	now := noon
@@ -23,8 +40,11 @@ func TestBreakersWaitLongerEachTime(t *testing.T) {
 			t.Errorf("at the end: %v", got)
 		}
 	}
-	if !b.close("+14155550123") || b.close("+14155550123") {
-		t.Error("a text that is taken closes it, once")
+	if b.trip("", now); !b.open(now) {
+		t.Error("one that was tripped is not open")
+	}
+	if b.close("US", now); b.open(now) || b.wait("+14155550123", now) != 0 {
+		t.Error("a text that is taken does not close it")
 	}
 	if got := b.trip("", now); got != 15*time.Second {
 		t.Errorf("after closing it begins with %v", got)

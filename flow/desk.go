@@ -110,9 +110,9 @@ func (d *Desk) change(ctx context.Context, ch Channel, ask func(*turn) error, id
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), changeWithin)
 	defer cancel()
 
-	load, fresh := d.Ledger.Line, false
+	load, fresh, spent := d.Ledger.Line, false, false
 	for ctx.Err() == nil {
-		t := &turn{Desk: d, now: d.now(), channel: ch, touched: make([]bool, len(ids))}
+		t := &turn{Desk: d, now: d.now(), channel: ch, touched: make([]bool, len(ids)), spent: spent}
 		if t.lines, err = d.load(ctx, load, ids); err != nil {
 			return err
 		}
@@ -134,13 +134,15 @@ func (d *Desk) change(ctx context.Context, ch Channel, ask func(*turn) error, id
 			t.tell()
 			return nil
 		case errors.Is(err, ErrStale):
+			if d.lost(ctx, change.Settle) {
+				return err // to try again would not bring the lease back
+			}
 			load, fresh = d.Ledger.Reload, true
 		case errors.Is(err, ErrSpent):
-			refusal := refused(Refusal{ReasonDay, tomorrow(t.now)})
-			d.countRefusal(refusal)
-			return refusal
+			// The same again without the text: what else was asked for holds.
+			load, fresh, spent = d.Ledger.Reload, true, true
 		default:
-			return err
+			return away(err)
 		}
 	}
 	return errBusy
@@ -151,12 +153,21 @@ func (d *Desk) load(ctx context.Context, from func(context.Context, LineID) (Lin
 	for i, id := range ids {
 		line, err := from(ctx, id)
 		if err != nil {
-			return nil, fmt.Errorf("load line: %w", err)
+			return nil, away(fmt.Errorf("load line: %w", err))
 		}
 		d.arm(&line)
 		lines[i] = line
 	}
 	return lines, nil
+}
+
+// lost reports whether a message is no longer under the lease that s settles.
+func (d *Desk) lost(ctx context.Context, s *Settlement) bool {
+	if s == nil {
+		return false
+	}
+	m, err := d.Ledger.Message(ctx, s.Message)
+	return err != nil || m.State != Leased || m.Attempt != s.Attempt
 }
 
 // arm derives the PINs of l that are not there yet.
@@ -216,6 +227,9 @@ func refused(r Refusal) *Error {
 	case ReasonOrders:
 		e.Code, e.Field = Conflict, FieldNumber
 		e.Message = "Too many orders with this number wait for their PIN. Please finish one of them first."
+	case ReasonCountry:
+		e.Code, e.Field = Invalid, FieldNumber
+		e.Message = "We do not text numbers of that country any more. Use another number."
 	case ReasonBreaker:
 		e.Code = Unavailable
 		e.Message = "We cannot send texts right now. Please try again in a few minutes."

@@ -1,6 +1,8 @@
 package flow
 
 import (
+	"context"
+	"errors"
 	"time"
 
 	"github.com/google/uuid"
@@ -32,6 +34,27 @@ type Error struct {
 	// Order and State are of the order that has ended, if that is the Conflict.
 	Order uuid.UUID
 	State State
+	// Err is what is wrong with us, if that is the reason: for the log, and
+	// never for the asker.
+	Err error
 }
 
-func (e *Error) Error() string { return string(e.Code) + ": " + e.Message }
+func (e *Error) Error() string {
+	if e.Err != nil {
+		return string(e.Code) + ": " + e.Err.Error()
+	}
+	return string(e.Code) + ": " + e.Message
+}
+
+func (e *Error) Unwrap() error { return e.Err }
+
+// away tells the asker that what we rest on does not answer. Nothing was done.
+func away(err error) error {
+	if errors.Is(err, context.Canceled) {
+		return err // the asker has gone
+	}
+	return &Error{
+		Code: Unavailable, Err: err, RetryAfter: 10 * time.Second,
+		Message: "We cannot do that at the moment. Please try again in a minute.",
+	}
+}

@@ -90,6 +90,9 @@ type Refusal struct {
 // Text decides whether a PIN may be texted on line l for c, which is nil for
 // an order that is new to the line; serial reports that it would be a new PIN.
 func (g Guard) Text(l *Line, c *Conversation, serial bool, now time.Time) Refusal {
+	if c == nil && len(l.Open()) >= OpenOrders {
+		return Refusal{Reason: ReasonOrders}
+	}
 	if !l.OptedOut.IsZero() {
 		return Refusal{Reason: ReasonOptOut}
 	}
@@ -98,9 +101,6 @@ func (g Guard) Text(l *Line, c *Conversation, serial bool, now time.Time) Refusa
 		if wait := resendAfter(c, now); wait > 0 {
 			return Refusal{ReasonSoon, wait}
 		}
-	}
-	if c == nil && len(l.Open()) >= OpenOrders {
-		return Refusal{Reason: ReasonOrders}
 	}
 	if wait := full(l.Texts, g.PerNumber, now); wait > 0 {
 		return Refusal{ReasonNumber, wait}

@@ -51,6 +51,7 @@ func TestGuardText(t *testing.T) {
 		}(), false, Refusal{}},
 		{"again, after the clock went back", Line{}, texted(-time.Second), false, Refusal{}},
 		{"one order more than may be open", Line{Conversations: open(OpenOrders)}, nil, true, Refusal{Reason: ReasonOrders}},
+		{"one more on a number that opted out", Line{OptedOut: noon, Conversations: open(OpenOrders)}, nil, true, Refusal{Reason: ReasonOrders}},
 		{"the last order that may be open", Line{Conversations: open(OpenOrders - 1)}, nil, true, Refusal{}},
 		{"the eleventh new PIN in a day", Line{Serials: ago(20, 19, 18, 17, 16, 15, 14, 13, 12, 11)}, nil, true, Refusal{ReasonSerials, 4 * time.Hour}},
 		{"the same PIN after ten new ones", Line{Serials: ago(20, 19, 18, 17, 16, 15, 14, 13, 12, 11)}, texted(time.Hour), false, Refusal{}},

@@ -132,9 +132,11 @@ func TestSecretsDoNotPrint(t *testing.T) {
 	pin, number := PIN("482913"), Number("+14155550123")
 	var out bytes.Buffer
 	c := Conversation{pin: pin, Line: LineID{Number: number}}
+	texts := []any{Text{To: number, Body: "482913"}, Found{Body: "482913"}, Heard{Line: LineID{Number: number}, Body: "482913"}}
 	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%d"} {
 		fmt.Fprintf(&out, verb+" "+verb+" "+verb+" "+verb+"\n", pin, number, goldenKey, c)
 	}
+	fmt.Fprintf(&out, "%v %+v %#v", texts, texts, texts)
 	log := slog.New(slog.NewJSONHandler(&out, nil))
 	log.Info("x", "pin", pin, "number", number, "key", goldenKey, "c", c)
 	slog.New(slog.NewTextHandler(&out, nil)).Info("x", "pin", pin, "number", number, "key", goldenKey, "c", c)

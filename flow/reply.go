@@ -21,28 +21,41 @@ type Heard struct {
 	OptOut Intent
 }
 
-// Hear reads a customer's text, acts on it, and returns what to answer by
-// TwiML: empty for silence. The same MessageSid acts once, and gets its first
-// answer again.
-func (d *Desk) Hear(ctx context.Context, h Heard) (answer string, err error) {
-	err = d.change(ctx, Reply, func(t *turn) error {
+// Format names h without what it says.
+func (h Heard) Format(f fmt.State, _ rune) { _, _ = fmt.Fprintf(f, "text %s", h.SID) }
+
+// An Answer is what to answer a text by TwiML.
+type Answer struct {
+	Text string // empty for silence
+	// Repeated reports that the text came before: it was not acted on again.
+	Repeated bool
+}
+
+// Hear reads a customer's text, acts on it, and returns what to answer. The
+// same MessageSid acts once, and gets its first answer again.
+func (d *Desk) Hear(ctx context.Context, h Heard) (Answer, error) {
+	var a Answer
+	err := d.change(ctx, Reply, func(t *turn) error {
 		l := &t.lines[0]
 		in := Inbound{SID: h.SID, Line: h.Line, At: t.now}
 		saying, about := t.read(l, h, &in)
 		if about != nil {
 			in.Order = about.ID
 		}
-		answer, err = t.answer(l, about, saying)
-		in.Reply = answer
+		text, err := t.answer(l, about, saying)
+		a.Text, in.Reply = text, text
 		t.touch(l)
 		t.change.Inbound = &in
 		return err
 	}, h.Line)
 	if errors.Is(err, ErrHeard) {
 		first, err := d.Ledger.Heard(ctx, h.SID)
-		return first.Reply, err
+		if err != nil {
+			return Answer{}, away(err)
+		}
+		return Answer{Text: first.Reply, Repeated: true}, nil
 	}
-	return answer, err
+	return a, err
 }
 
 // read acts on a customer's text. It returns what to answer, and about which
@@ -273,6 +286,10 @@ func tollFree(sender string) bool {
 // answer renders what is said, within the ceiling of answers a line.
 func (t *turn) answer(l *Line, c *Conversation, saying Saying) (string, error) {
 	if saying == Silence || !l.OptedOut.IsZero() {
+		return "", nil
+	}
+	if c == nil && len(l.Open()) == 0 && !slices.Contains(t.Rules.Countries, l.Number.Country()) {
+		// A stranger from where we do not sell: an answer costs what a text does.
 		return "", nil
 	}
 	if r := t.Rules.Guard.Answer(l, t.now); r.Reason != "" {

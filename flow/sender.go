@@ -30,6 +30,11 @@ type Text struct {
 	ValidFor time.Duration
 }
 
+// Format names t without what it says.
+func (t Text) Format(f fmt.State, _ rune) {
+	_, _ = fmt.Fprintf(f, "text %s to %s", t.Message, t.To)
+}
+
 // A Found text is one that Twilio has.
 type Found struct {
 	SID    string
@@ -37,6 +42,9 @@ type Found struct {
 	Status Status
 	At     time.Time
 }
+
+// Format names t without what it says.
+func (t Found) Format(f fmt.State, _ rune) { _, _ = fmt.Fprintf(f, "text %s (%s)", t.SID, t.Status) }
 
 // Class sorts Twilio's errors by what is to be done.
 type Class string
@@ -51,7 +59,7 @@ const (
 	ClassOptedOut Class = "opted_out" // the customer told Twilio to stop
 	ClassCountry  Class = "country"   // our account may not text this country
 	ClassConfig   Class = "config"    // our account or sender is set up wrong
-	ClassFraud    Class = "fraud"     // Twilio suspects pumping: cool down
+	ClassFraud    Class = "fraud"     // Twilio suspects pumping, and will for minutes or hours
 	ClassExpired  Class = "expired"   // it could not leave while its PIN was good
 	ClassBug      Class = "bug"       // we asked for nonsense
 )

@@ -46,19 +46,27 @@ func (d *Desk) Text(ctx context.Context, m Message) (Text, error) {
 	if wait := d.breakers.wait(m.Line.Number, now); wait > 0 {
 		return Text{}, d.putOff(ctx, m, now.Add(wait))
 	}
-	body, err := d.Texts.Say(m.Kind, m.Locale, Values{
-		Shop: d.Rules.Shop, Order: m.Named.Reference, Amount: m.Named.Amount,
-		PIN: c.pin, Host: d.Rules.Host, Length: c.Serial.Length,
-	})
+	body, err := d.body(m, c)
 	if err != nil {
 		return Text{}, fmt.Errorf("render %s: %w", m.Kind, err)
 	}
 	return Text{Message: m.ID, To: m.Line.Number, Body: body, ValidFor: c.Serial.Expires.Sub(now)}, nil
 }
 
+// body is what m says.
+func (d *Desk) body(m Message, c *Conversation) (string, error) {
+	return d.Texts.Say(m.Kind, m.Locale, Values{
+		Shop: d.Rules.Shop, Order: m.Named.Reference, Amount: m.Named.Amount,
+		PIN: c.pin, Host: d.Rules.Host, Length: c.Serial.Length,
+	})
+}
+
 // worth reports whether m is still about where its order stands.
 func worth(l *Line, c *Conversation, m Message) bool {
-	return c != nil && c.State.Open() && c.State != Locked && c.Serial.N == m.Serial &&
+	// Of several texts of one PIN that had to wait, the last is enough; but one
+	// that may be on its way already is looked after.
+	overtaken := c != nil && c.Message != m.ID && m.Unknown == 0
+	return c != nil && !overtaken && c.State.Open() && c.State != Locked && c.Serial.N == m.Serial &&
 		c.Proved.IsZero() && l.OptedOut.IsZero()
 }
 
@@ -125,10 +133,9 @@ func (d *Desk) Sent(ctx context.Context, m Message, s Sent) error {
 		if err != nil {
 			return err
 		}
-		if d.breakers.close(m.Line.Number) {
-			d.Watcher.BreakerOpen(false)
-		}
-		d.Watcher.Texted(m.Kind, Accepted, s.Segments, m.Line.Number.Country(), s.Took)
+		country := m.Line.Number.Country()
+		d.breakers.close(country, d.now())
+		d.Watcher.Texted(m.Kind, Accepted, s.Segments, country, s.Took)
 		d.followers.wake(m.Order)
 		return nil
 	}
@@ -163,11 +170,11 @@ func (d *Desk) Sent(ctx context.Context, m Message, s Sent) error {
 
 // trip opens the breaker that an error of that class is about.
 func (d *Desk) trip(m Message, class Class, now time.Time) time.Duration {
-	d.Watcher.BreakerOpen(true)
+	key := ""
 	if class == ClassCountry {
-		return d.breakers.trip(m.Line.Number.Country(), now)
+		key = m.Line.Number.Country()
 	}
-	return d.breakers.trip("", now)
+	return d.breakers.trip(key, now)
 }
 
 // overtaken reports whether a receipt of that very text was faster than the
@@ -272,8 +279,12 @@ func (d *Desk) Receipt(ctx context.Context, r Receipt) error {
 			t.bounced(&t.lines[0], m, class)
 			return nil
 		}, m.Line)
+		action := ActionUnreachable
+		if class == ClassOptedOut {
+			action = ActionOptOut
+		}
 		if err == nil {
-			d.Watcher.TextFailed(class, ActionUnreachable)
+			d.Watcher.TextFailed(class, action)
 		}
 	} else {
 		err = d.Ledger.Save(ctx, Change{Receipt: &r})
@@ -281,12 +292,34 @@ func (d *Desk) Receipt(ctx context.Context, r Receipt) error {
 	if err != nil {
 		return err
 	}
+	if m.State == Waiting && m.Unknown > 0 {
+		// Nobody else will tell that it was taken.
+		d.Watcher.Texted(m.Kind, Accepted, d.segments(ctx, m), m.Line.Number.Country(), 0)
+	}
 	if moves {
 		d.Watcher.Received(r.Status, r.At.Sub(m.Created))
 	}
 	d.followers.wake(m.ID)
 	d.followers.wake(m.Order)
 	return nil
+}
+
+// segments is what m was billed as; 0 if that cannot be told any more.
+func (d *Desk) segments(ctx context.Context, m Message) int {
+	lines, err := d.load(ctx, d.Ledger.Line, []LineID{m.Line})
+	if err != nil {
+		return 0
+	}
+	c := lines[0].Find(m.Order)
+	if c == nil || c.Serial.N != m.Serial {
+		return 0
+	}
+	body, err := d.body(m, c)
+	if err != nil {
+		return 0
+	}
+	n, _ := Segments(body)
+	return n
 }
 
 // received finds the message that a receipt is of.
@@ -298,12 +331,15 @@ func (d *Desk) received(ctx context.Context, r Receipt) (Message, error) {
 	return d.Ledger.MessageBySID(ctx, r.SID, r.At.Add(-2*day))
 }
 
-// Lapse ends the orders whose deadline has passed.
+// Lapse ends the orders whose deadline has passed. It is called once in a
+// while, and tells the watcher, too, what time alone has changed.
 func (d *Desk) Lapse(ctx context.Context) error {
+	d.Watcher.BreakerOpen(d.breakers.open(d.now()))
 	ids, err := d.Ledger.Lapsing(ctx, d.now(), 100)
 	if err != nil {
 		return fmt.Errorf("look for orders that lapse: %w", err)
 	}
+	var failed []error
 	for _, id := range ids {
 		err := d.change(ctx, Self, func(t *turn) error {
 			l := &t.lines[0]
@@ -315,8 +351,8 @@ func (d *Desk) Lapse(ctx context.Context) error {
 			return nil
 		}, id)
 		if err != nil {
-			return fmt.Errorf("lapse: %w", err)
+			failed = append(failed, fmt.Errorf("lapse: %w", err)) // and the others go on
 		}
 	}
-	return nil
+	return errors.Join(failed...)
 }

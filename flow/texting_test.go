@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -433,5 +434,51 @@ func TestTextsPerDay(t *testing.T) {
 	s.Pass(15 * time.Hour) // midnight
 	if _, err := s.Desk.Ask(ctx, flow.Asking{Browser: browser, Typed: "+14155550134"}); err != nil {
 		t.Errorf("the next day: %v", err)
+	}
+}
+
+// What a browser can have us keep is bounded, whatever it posts and however
+// often.
+func TestAnOrderDoesNotGrowWithoutBound(t *testing.T) {
+	s := newShop(t)
+	order := ask(t, s, ann)
+	var told *flow.Error
+	for i := range 200 {
+		_, err := s.Desk.Place(ctx, flow.Placing{PIN: "1", Asking: flow.Asking{
+			Browser: browser, Order: order, Entries: []flow.Entry{{Field: fmt.Sprint("field", i), Value: strings.Repeat("x", 1000)}},
+		}})
+		if err != nil && !errors.As(err, &told) {
+			t.Fatal(err)
+		}
+	}
+	if told == nil || told.Code != flow.Invalid {
+		t.Errorf("200 fields of a kilobyte are taken: %v", told)
+	}
+	size := 0
+	for _, e := range conversation(t, s, order).Entries {
+		size += len(e.Field) + len(e.Value)
+	}
+	if size > 16<<10 {
+		t.Errorf("%d bytes are kept", size)
+	}
+}
+
+func TestATryThatIsBarredWritesNothing(t *testing.T) {
+	ledger := flowtest.NewLedger()
+	s := flowtest.NewShop(t, ledger)
+	order := ask(t, s, ann)
+	for range flow.WebTries {
+		if _, err := s.Desk.Check(ctx, browser, order, "000000"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	before := len(ledger.Happenings(order))
+	for range 20 {
+		if standing, err := s.Desk.Check(ctx, browser, order, "000000"); err != nil || standing.Event != flow.Barred {
+			t.Fatalf("%v (%v)", standing.Event, err)
+		}
+	}
+	if after := len(ledger.Happenings(order)); after != before {
+		t.Errorf("its history grew from %d to %d", before, after)
 	}
 }

@@ -3,6 +3,7 @@ package flow
 import (
 	"crypto/rand"
 	"encoding/binary"
+	"slices"
 	"strings"
 	"time"
 
@@ -17,6 +18,7 @@ type turn struct {
 	channel Channel
 	lines   []Line
 	touched []bool // which lines are to be saved
+	spent   bool   // the day's total allows no further text
 	change  Change
 	told    []func() // to be run after the commit
 }
@@ -91,7 +93,12 @@ func (t *turn) happens(l *Line, c *Conversation, ev Event, note string) Effect {
 
 func (t *turn) ends(l *Line, c *Conversation) {
 	c.Ended = t.now
-	l.Topic = c.ID
+	// What follows a confirmation, or the customer's own NO, is about that
+	// order. One that ended by itself, or on the page, is not what a NO is an
+	// answer to while another waits.
+	if c.State == Confirmed || c.State == Declined && t.channel == Reply || len(l.Open()) == 0 {
+		l.Topic = c.ID
+	}
 	country, state, took := c.Line.Number.Country(), c.State, t.now.Sub(c.Created)
 	t.tells(func() { t.Watcher.Ended(country, state, t.channel, took) })
 }
@@ -155,6 +162,11 @@ func (t *turn) text(l *Line, c *Conversation) {
 func (t *turn) judge(l *Line, g Guess) (*Conversation, Event, Effect) {
 	c, ev := Judge(l, g, t.now)
 	t.tells(func() { t.Watcher.Checked(g.Channel, ev) })
+	if then := Confirmation.Next(c.State, ev); g.Channel == Web && (ev == Barred || ev == Late) {
+		// Nothing changes, and nothing is written: whoever has no tries left
+		// may not fill our disk with them either.
+		return c, ev, then.Effects[0]
+	}
 	switch ev {
 	case Missed, Spent, LastMiss:
 		charge(l, c, g.Channel)
@@ -192,8 +204,14 @@ func (t *turn) refusal(l *Line, c *Conversation, serial bool) Refusal {
 	if r := t.Rules.Guard.Text(l, c, serial, t.now); r.Reason != "" {
 		return r
 	}
+	if !slices.Contains(t.Rules.Countries, l.Number.Country()) {
+		return Refusal{Reason: ReasonCountry} // of an order from before COUNTRIES was narrowed
+	}
 	if wait := t.breakers.wait(l.Number, t.now); wait > 0 {
 		return Refusal{ReasonBreaker, wait}
+	}
+	if t.spent {
+		return Refusal{ReasonDay, tomorrow(t.now)}
 	}
 	return Refusal{}
 }

@@ -30,7 +30,7 @@ func (d *Desk) Ask(ctx context.Context, a Asking) (Standing, error) {
 	if a.Order != uuid.Nil {
 		return d.askAgain(ctx, a)
 	}
-	number, err := d.number(a.Typed)
+	number, err := d.typed(a.Typed)
 	if err != nil {
 		return Standing{}, err
 	}
@@ -59,7 +59,9 @@ func (t *turn) order(l *Line, a Asking, s *Standing) error {
 		Created:  t.now,
 		Deadline: t.now.Add(t.Rules.OrderTTL),
 	}
-	t.fill(&c, a.Entries)
+	if err := t.fill(l, &c, a.Entries); err != nil {
+		return err
+	}
 	ev := Ordered
 	switch r := t.refusal(l, nil, true); r.Reason {
 	case "":
@@ -79,8 +81,8 @@ func (t *turn) order(l *Line, a Asking, s *Standing) error {
 
 // again keeps the form of an order known already, and texts its PIN again.
 func (t *turn) again(l *Line, c *Conversation, a Asking, s *Standing) error {
-	if t.fill(c, a.Entries) {
-		t.touch(l)
+	if err := t.fill(l, c, a.Entries); err != nil {
+		return err
 	}
 	if !c.Proved.IsZero() {
 		// There is nothing left to text for: Place order confirms.
@@ -88,11 +90,17 @@ func (t *turn) again(l *Line, c *Conversation, a Asking, s *Standing) error {
 		return nil
 	}
 	r := t.textAgain(l, c)
-	switch r.Reason {
-	case "":
+	switch {
+	case r.Reason == "":
 		*s = t.standing(l, c, Again)
-	case ReasonSoon, ReasonOptOut:
-		*s = t.standing(l, c, "")
+	case r.Reason == ReasonOptOut:
+		if c.State != Unreachable {
+			t.happens(l, c, Withheld, "")
+			c.Failure = ClassOptedOut
+		}
+		*s = t.standing(l, c, "") // which says why
+	case r.Reason == ReasonSoon:
+		*s = t.standing(l, c, "") // it is on its way
 	default:
 		return refused(r)
 	}
@@ -104,7 +112,7 @@ func (d *Desk) askAgain(ctx context.Context, a Asking) (Standing, error) {
 	var to Number
 	if a.Typed != "" {
 		var err error
-		if to, err = d.number(a.Typed); err != nil {
+		if to, err = d.typed(a.Typed); err != nil {
 			return Standing{}, err
 		}
 	}
@@ -144,7 +152,8 @@ func (d *Desk) Resend(ctx context.Context, b Browser, order uuid.UUID) (Standing
 // Renumber moves the order to another number, with a new PIN. The same number
 // again is a resend.
 func (d *Desk) Renumber(ctx context.Context, b Browser, order uuid.UUID, typed string) (Standing, error) {
-	if _, err := d.number(typed); err != nil {
+	if typed == "" { // which to Ask means: stay
+		_, err := d.number(typed)
 		return Standing{}, err
 	}
 	return d.askAgain(ctx, Asking{Browser: b, Order: order, Typed: typed})
@@ -155,7 +164,9 @@ func (t *turn) move(c *Conversation, a Asking, s *Standing) error {
 	from, to := &t.lines[0], &t.lines[1]
 	moved := *c
 	moved.Line = to.LineID
-	t.fill(&moved, a.Entries)
+	if err := t.fill(to, &moved, a.Entries); err != nil {
+		return err
+	}
 	ev := Moved
 	switch r := t.refusal(to, nil, true); r.Reason {
 	case "":
@@ -198,8 +209,8 @@ func (d *Desk) Place(ctx context.Context, p Placing) (Standing, error) {
 				return &Error{Code: Invalid, Field: FieldNumber, Message: "We have texted another number for this order. Press Get PIN to text this one."}
 			}
 		}
-		if t.fill(c, p.Entries) {
-			t.touch(l)
+		if err := t.fill(l, c, p.Entries); err != nil {
+			return err
 		}
 		if field := t.missing(c); field != "" {
 			return &Error{Code: Invalid, Field: field, Message: "This must be filled in."}
@@ -212,13 +223,13 @@ func (d *Desk) Place(ctx context.Context, p Placing) (Standing, error) {
 // latest finds the order that a form without one is about: the browser's
 // latest open one for the number, or else the one it has just finished.
 func (d *Desk) latest(ctx context.Context, a Asking) (uuid.UUID, error) {
-	number, err := d.number(a.Typed)
+	number, err := d.typed(a.Typed)
 	if err != nil {
 		return uuid.Nil, err
 	}
 	l, err := d.Ledger.Reload(ctx, LineID{number, d.Rules.Sender})
 	if err != nil {
-		return uuid.Nil, err
+		return uuid.Nil, away(err)
 	}
 	// The open ones come first, the one that has ended after them.
 	for _, state := range [][]State{{Asked, Locked, Unreachable}, {Confirmed}} {
@@ -366,7 +377,7 @@ func (d *Desk) own(ctx context.Context, b Browser, order uuid.UUID) (Conversatio
 	case errors.Is(err, ErrNotFound), err == nil && (b == Browser{} || c.Browser != b):
 		return Conversation{}, errNotFound
 	case err != nil:
-		return Conversation{}, err
+		return Conversation{}, away(err)
 	}
 	return c, nil
 }
@@ -412,7 +423,7 @@ func (d *Desk) withText(ctx context.Context, s Standing) (Standing, error) {
 	}
 	m, err := d.Ledger.Message(ctx, s.Conversation.Message)
 	if err != nil && !errors.Is(err, ErrNotFound) {
-		return Standing{}, err
+		return Standing{}, away(err)
 	}
 	s.Text = m
 	return s, nil
@@ -433,24 +444,52 @@ func (t *turn) standing(l *Line, c *Conversation, ev Event) Standing {
 // number reads a number as it was typed.
 func (d *Desk) number(typed string) (Number, error) {
 	n, _, err := ParseNumber(typed, d.Rules.Region, d.Rules.Countries)
+	if err == nil && n.E164() == d.Rules.Sender {
+		err = &Error{Code: Invalid, Field: FieldNumber, Message: "That is our number. Type the one of your phone."}
+	}
+	if err != nil {
+		return "", err
+	}
+	return n, nil
+}
+
+// typed is number, where no turn counts its refusal.
+func (d *Desk) typed(typed string) (Number, error) {
+	n, err := d.number(typed)
 	d.countRefusal(err)
 	return n, err
 }
 
-// fill keeps what the form held, and reports whether that changed anything.
-func (t *turn) fill(c *Conversation, entries []Entry) bool {
-	before, complete := c.Entries, c.Complete
-	c.Entries = slices.Clone(c.Entries)
+// What an order's form may hold, however many posts it comes in.
+const (
+	maxEntries     = 50
+	maxEntriesSize = 16 << 10 // bytes, names and values
+)
+
+// fill keeps what the form held.
+func (t *turn) fill(l *Line, c *Conversation, entries []Entry) error {
+	kept := slices.Clone(c.Entries)
 	for _, e := range entries {
-		i := slices.IndexFunc(c.Entries, func(kept Entry) bool { return kept.Field == e.Field })
+		i := slices.IndexFunc(kept, func(k Entry) bool { return k.Field == e.Field })
 		if i < 0 {
-			c.Entries = append(c.Entries, e)
+			kept = append(kept, e)
 		} else {
-			c.Entries[i] = e
+			kept[i] = e
 		}
 	}
+	size := 0
+	for _, e := range kept {
+		size += len(e.Field) + len(e.Value)
+	}
+	if len(kept) > maxEntries || size > maxEntriesSize {
+		return &Error{Code: Invalid, Message: "That is more than an order can hold. Please shorten it."}
+	}
+	if !slices.Equal(kept, c.Entries) {
+		c.Entries = kept
+		t.touch(l)
+	}
 	c.Complete = t.missing(c) == ""
-	return complete != c.Complete || !slices.Equal(before, c.Entries)
+	return nil
 }
 
 // missing returns the first required field that is empty; empty if none is.

@@ -125,6 +125,10 @@ func refused(err error) (*refusal, bool) {
 // fail logs err if it is our fault, and tells the asker what they may know.
 func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 	e, known := refused(err)
+	var told *flow.Error
+	if known && errors.As(err, &told) && told.Err != nil {
+		s.Log.ErrorContext(r.Context(), "request failed", "request_id", seen(r).id, "route", seen(r).route, "error", told.Err)
+	}
 	if !known {
 		rec := seen(r)
 		if r.Context().Err() != nil {

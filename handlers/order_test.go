@@ -190,9 +190,9 @@ func TestPINsThatAreRefused(t *testing.T) {
 		button   string
 	}{
 		{"expired", func(st *flow.Standing) { st.Live = false }, "That PIN has expired. Get a new one.", "Get a new PIN"},
-		{"the page's last try", func(st *flow.Standing) { st.Tries = 1 }, "Reply to our text with the PIN", "Get a new PIN"},
+		{"the page's last try", func(st *flow.Standing) { st.Tries = 1 }, "Reply to our text with the PIN", "Get PIN again"},
 		{"the last try of all", func(st *flow.Standing) { st.Tries, st.Conversation.Misses = 1, 101 }, "locked now", "Get a new PIN"},
-		{"no tries left on the page", func(st *flow.Standing) { st.Tries = 0 }, "No tries are left for it on this page", "Get a new PIN"},
+		{"no tries left on the page", func(st *flow.Standing) { st.Tries = 0 }, "No tries are left for it on this page", "Get PIN again"},
 		{"locked", func(st *flow.Standing) { st.Tries, st.Conversation.State = 0, flow.Locked }, "Invalid PIN! It is locked", "Get a new PIN"},
 		{"merely wrong", func(*flow.Standing) {}, "4 tries left", "Get PIN again"},
 	} {

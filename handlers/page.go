@@ -2,6 +2,7 @@ package handlers
 
 import (
 	"bytes"
+	"cmp"
 	"compress/gzip"
 	"crypto/sha256"
 	"embed"
@@ -233,14 +234,15 @@ func (s *Server) orderPage(st flow.Standing, p posting) *page {
 	}
 	return &page{
 		file: "order.html", Title: title, Number: p.number, PIN: p.pin, Values: values,
-		Order: &v, Given: st.Conversation.Entries, Final: !st.Conversation.State.Open(),
-		Renew: !st.Live || st.Conversation.State == flow.Locked || st.Tries == 0,
+		Length: s.length(st),
+		Order:  &v, Given: st.Conversation.Entries, Final: !st.Conversation.State.Open(),
+		Renew: !st.Live || st.Conversation.State == flow.Locked,
 	}
 }
 
 // draw fills p in.
 func (s *Server) draw(p *page) ([]byte, error) {
-	p.Shop, p.Home, p.Length = s.Shop, s.home, s.PINLength
+	p.Shop, p.Home, p.Length = s.Shop, s.home, cmp.Or(p.Length, s.PINLength)
 	var body bytes.Buffer
 	err := s.pages.templates[p.file].ExecuteTemplate(&body, "layout.html", p)
 	return body.Bytes(), err

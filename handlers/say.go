@@ -1,6 +1,7 @@
 package handlers
 
 import (
+	"cmp"
 	"fmt"
 	"net/http"
 	"strings"
@@ -16,7 +17,7 @@ import (
 // wrong says why a PIN did not confirm.
 func (s *Server) wrong(st flow.Standing) string {
 	if st.Malformed {
-		return fmt.Sprintf("Invalid PIN! The PIN is %d numbers.", s.PINLength)
+		return fmt.Sprintf("Invalid PIN! The PIN is %d numbers.", s.length(st))
 	}
 	switch st.Event {
 	case flow.Late:
@@ -24,18 +25,24 @@ func (s *Server) wrong(st flow.Standing) string {
 	case flow.LastMiss:
 		return "Invalid PIN! That was the last try, and the PIN is locked now. Get a new one."
 	case flow.Spent:
-		return "Invalid PIN! No tries are left on this page. Reply to our text with the PIN, or get a new one."
+		return "Invalid PIN! No tries are left on this page. Reply to our text with the PIN instead."
 	case flow.Barred:
 		if st.Conversation.State == flow.Locked {
 			return "Invalid PIN! It is locked, after too many wrong tries. Get a new one."
 		}
-		return "Invalid PIN! No tries are left for it on this page. Reply to our text with the PIN, or get a new one."
+		return "Invalid PIN! No tries are left for it on this page. Reply to our text with the PIN instead."
 	default:
 		if st.Tries == 1 {
 			return "Invalid PIN! 1 try left."
 		}
 		return fmt.Sprintf("Invalid PIN! %d tries left.", st.Tries)
 	}
+}
+
+// length is how many digits the order's PIN has: another than new ones', if
+// that was changed in between.
+func (s *Server) length(st flow.Standing) int {
+	return cmp.Or(st.Conversation.Serial.Length, s.PINLength)
 }
 
 // missing says what to fill in where the form is empty.

@@ -35,7 +35,7 @@ type Desk interface {
 	Decline(ctx context.Context, b flow.Browser, order uuid.UUID) (flow.Standing, error)
 	Look(ctx context.Context, b flow.Browser, order uuid.UUID) (flow.Standing, error)
 	Follow(order uuid.UUID) (<-chan struct{}, func())
-	Hear(ctx context.Context, h flow.Heard) (string, error)
+	Hear(ctx context.Context, h flow.Heard) (flow.Answer, error)
 	Receipt(ctx context.Context, r flow.Receipt) error
 }
 
@@ -166,7 +166,7 @@ func New(c Config) (*Server, error) {
 		hooks:     newClass(256, 10*time.Second),
 		asks:      newClass(128, 10*time.Second),
 		looks:     newClass(256, 10*time.Second),
-		streams:   newClass(1024, 0),
+		streams:   newClass(768, 0),
 		lookEvery: 3 * time.Second,
 	}
 	if err := s.crossOrigin.AddTrustedOrigin(c.PublicURL.Scheme + "://" + c.PublicURL.Host); err != nil {
@@ -279,6 +279,8 @@ type record struct {
 	id     string
 	route  string
 	status int // 0 until it is written
+	// repeated reports that the webhook came before, and was answered as then.
+	repeated bool
 }
 
 func (rec *record) WriteHeader(status int) {

@@ -48,10 +48,11 @@ type desk struct {
 	got    []flow.Receipt
 
 	// fails is returned by all methods; asked is what Ask leaves to be told.
-	fails  error
-	asked  func(*flow.Standing)
-	answer string
-	hold   chan struct{} // what Hear waits for, if anything
+	fails    error
+	asked    func(*flow.Standing)
+	answer   string
+	repeated bool          // the text came before
+	hold     chan struct{} // what Hear waits for, if anything
 }
 
 func (d *desk) reach(b flow.Browser, order uuid.UUID) (*flow.Standing, error) {
@@ -298,18 +299,18 @@ func (d *desk) change(order uuid.UUID, wake bool, f func(*flow.Standing)) {
 	}
 }
 
-func (d *desk) Hear(ctx context.Context, h flow.Heard) (string, error) {
+func (d *desk) Hear(ctx context.Context, h flow.Heard) (flow.Answer, error) {
 	if d.hold != nil {
 		select {
 		case <-d.hold:
 		case <-ctx.Done():
-			return "", ctx.Err()
+			return flow.Answer{}, ctx.Err()
 		}
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.heard = append(d.heard, h)
-	return d.answer, d.fails
+	return flow.Answer{Text: d.answer, Repeated: d.repeated}, d.fails
 }
 
 func (d *desk) Receipt(_ context.Context, r flow.Receipt) error {

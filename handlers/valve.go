@@ -94,8 +94,12 @@ func clientIP(r *http.Request, header string) netip.Addr {
 	if header != "" {
 		if values := r.Header.Values(header); len(values) > 0 {
 			last := values[len(values)-1]
-			if addr, err := netip.ParseAddr(strings.TrimSpace(last[strings.LastIndexByte(last, ',')+1:])); err == nil {
+			last = strings.TrimSpace(last[strings.LastIndexByte(last, ',')+1:])
+			if addr, err := netip.ParseAddr(strings.Trim(last, "[]")); err == nil {
 				return network(addr)
+			}
+			if addr, err := netip.ParseAddrPort(last); err == nil {
+				return network(addr.Addr())
 			}
 		}
 	}

@@ -159,6 +159,8 @@ func TestClientIP(t *testing.T) {
 		{"what the proxy added, not what the client began with", "X-Forwarded-For", []string{"203.0.113.5, 198.51.100.9"}, "192.0.2.1:1", "198.51.100.9"},
 		{"the last of several headers", "X-Forwarded-For", []string{"203.0.113.5", "198.51.100.9"}, "192.0.2.1:1", "198.51.100.9"},
 		{"the peer, if the proxy says nothing", "Fly-Client-IP", nil, "192.0.2.1:1234", "192.0.2.1"},
+		{"what the proxy says with a port", "X-Forwarded-For", []string{"198.51.100.9:4711"}, "192.0.2.1:1", "198.51.100.9"},
+		{"what the proxy says in brackets", "X-Forwarded-For", []string{"[2001:db8:1:2:ffff::1]:4711"}, "192.0.2.1:1", "2001:db8:1:2::"},
 		{"the peer, if the proxy says nonsense", "Fly-Client-IP", []string{"unknown"}, "192.0.2.1:1234", "192.0.2.1"},
 		{"a whole /64", "", nil, "[2001:db8:1:2:3:4:5:6]:1234", "2001:db8:1:2::"},
 		{"a whole /64, told by the proxy", "Fly-Client-IP", []string{"2001:db8:1:2:ffff::1"}, "192.0.2.1:1", "2001:db8:1:2::"},

@@ -25,6 +25,9 @@ func (s *Server) hooked(hook metrics.Hook, h handler) handler {
 	return func(w http.ResponseWriter, r *http.Request) error {
 		err := h(w, r)
 		result := hookResult(err)
+		if err == nil && seen(r).repeated {
+			result = metrics.ResultDuplicate
+		}
 		s.Watcher.Webhook(hook, result)
 		if result == metrics.ResultBadSignature || result == metrics.ResultMalformed {
 			// Ops must see these: a wrong token or URL looks like an attack.
@@ -108,7 +111,8 @@ func (s *Server) message(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return fmt.Errorf("hear a text: %w", err)
 	}
-	return answer(w, said)
+	seen(r).repeated = said.Repeated
+	return answer(w, said.Text)
 }
 
 // answer says text in TwiML, or nothing if it is empty. Its length is told,

@@ -58,8 +58,8 @@ func (c demoCommand) Run(ctx context.Context, w world) (err error) {
 		OpsAddr:          c.OpsAddr,
 		ShopName:         "Acme Teas",
 		DefaultRegion:    "US",
-		PINLength:        6, PINTTL: "24h", OrderTTL: "72h", PINCache: 100_000,
-		TextsPerDay: 2000, TextsPerNumber: "20/24h", RequestsPerIP: "300/1h",
+		PINLength:        "6", PINTTL: "24h", OrderTTL: "72h", PINCache: "100000",
+		TextsPerDay: "2000", TextsPerNumber: "20/24h", RequestsPerIP: "300/1h",
 		LogFormat: "text", LogLevel: c.LogLevel,
 	}.Check(func(string) string { return "" })
 	if err != nil {

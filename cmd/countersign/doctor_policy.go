@@ -78,7 +78,7 @@ func (d *doctor) longest(s flow.Saying) flow.Values {
 		Tries: flow.ReplyTries, Length: flow.MaxPINLength, Orders: []string{reference, reference, reference},
 	}
 	if s == flow.KindPIN || s == flow.KindPINAmount {
-		length := min(max(d.PINLength, flow.MinPINLength), flow.MaxPINLength)
+		length := min(max(d.pinLength, flow.MinPINLength), flow.MaxPINLength)
 		v.PIN = flow.PIN(strings.Repeat("8", length))
 	}
 	return v
@@ -101,28 +101,28 @@ const tooLikely = 1e-4
 // guessing tells how likely guessing is.
 func (d *doctor) guessing(context.Context) []finding {
 	switch {
-	case d.PINLength < flow.MinPINLength || d.PINLength > flow.MaxPINLength:
+	case d.pinLength < flow.MinPINLength || d.pinLength > flow.MaxPINLength:
 		return unseen("PIN_LENGTH is not set right")
 	case d.textsPerNumber.N < 1 || d.textsPerNumber.Per <= 0:
 		return unseen("TEXTS_PER_NUMBER is not set right")
 	}
-	serials := serialsPerDay(d.textsPerNumber, d.TextsPerDay)
-	one, line := oddsOfOrder(d.PINLength, serials), oddsOfLine(d.PINLength, serials)
+	serials := serialsPerDay(d.textsPerNumber, d.textsPerDay)
+	one, line := oddsOfOrder(d.pinLength, serials), oddsOfLine(d.pinLength, serials)
 	seen := fmt.Sprintf("%d digits, %s a line and day. Whoever guesses all day confirms a given order by odds of %s; any on a line, at worst with %d open, %s; any on 1,000 such lines, %s",
-		d.PINLength, counted(serials, "PIN"), odds(one), flow.OpenOrders, odds(line), odds(1-math.Pow(1-line, 1000)))
+		d.pinLength, counted(serials, "PIN"), odds(one), flow.OpenOrders, odds(line), odds(1-math.Pow(1-line, 1000)))
 	if line <= tooLikely {
 		return []finding{fine(seen)}
 	}
-	enough := d.PINLength
+	enough := d.pinLength
 	for enough < flow.MaxPINLength && oddsOfLine(enough, serials) > tooLikely {
 		enough++
 	}
 	do := fmt.Sprintf("set PIN_LENGTH to %d", enough)
 	fewer := serials
-	for fewer > 1 && oddsOfLine(d.PINLength, fewer) > tooLikely {
+	for fewer > 1 && oddsOfLine(d.pinLength, fewer) > tooLikely {
 		fewer--
 	}
-	if oddsOfLine(d.PINLength, fewer) <= tooLikely {
+	if oddsOfLine(d.pinLength, fewer) <= tooLikely {
 		do += fmt.Sprintf(", or TEXTS_PER_NUMBER to %d/24h", fewer)
 	}
 	return []finding{warning(seen, do)}
@@ -178,7 +178,7 @@ func grouped(n int64) string {
 
 // spending tells what a day can cost at most.
 func (d *doctor) spending(context.Context) []finding {
-	if d.TextsPerDay < 1 {
+	if d.textsPerDay < 1 {
 		return unseen("TEXTS_PER_DAY is not set right")
 	}
 	prices := metrics.Prices()
@@ -193,8 +193,8 @@ func (d *doctor) spending(context.Context) []finding {
 		}
 	}
 	segments := max(d.pinSegment, 1)
-	cost := float64(d.TextsPerDay) * float64(segments) * price
+	cost := float64(d.textsPerDay) * float64(segments) * price
 	return []finding{fine(fmt.Sprintf(
 		"%s texts a day at most, of %s: about $%s, were all of them to %s, at a rough $%.3f a segment; answers to replies come on top, %d a line and day at most",
-		grouped(int64(d.TextsPerDay)), counted(segments, "segment"), grouped(int64(math.Ceil(cost))), dearest, price, flow.AnswersPerDay))}
+		grouped(int64(d.textsPerDay)), counted(segments, "segment"), grouped(int64(math.Ceil(cost))), dearest, price, flow.AnswersPerDay))}
 }

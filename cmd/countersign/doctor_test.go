@@ -99,8 +99,8 @@ func newPatient(t *testing.T, changes ...func(*Settings)) *patient {
 		OpsAddr:          "127.0.0.1:0",
 		ShopName:         "Acme",
 		DefaultRegion:    "US",
-		PINLength:        6, PINTTL: "24h", OrderTTL: "72h", PINCache: 100,
-		TextsPerDay: 2000, TextsPerNumber: "5/24h", RequestsPerIP: "300/1h",
+		PINLength:        "6", PINTTL: "24h", OrderTTL: "72h", PINCache: "100",
+		TextsPerDay: "2000", TextsPerNumber: "5/24h", RequestsPerIP: "300/1h",
 		LogFormat: "text", LogLevel: "error",
 	}
 	served := p.Settings
@@ -365,7 +365,7 @@ func TestDoctorNeverTellsASecret(t *testing.T) {
 }
 
 func TestDoctorTellsOfAllSettingsAndLooksOn(t *testing.T) {
-	broken := Settings{TwilioAPIURL: "https://api.twilio.com", DatabaseURL: "file:" + filepath.Join(t.TempDir(), "shop.db"), PINLength: 3, TextsPerNumber: "many"}
+	broken := Settings{TwilioAPIURL: "https://api.twilio.com", DatabaseURL: "file:" + filepath.Join(t.TempDir(), "shop.db"), PINLength: "3", TextsPerNumber: "many"}
 	found := seenOf(t, broken, "settings")
 	for _, setting := range []string{
 		"PUBLIC_URL", "TWILIO_ACCOUNT_SID", "TWILIO_AUTH_TOKEN", "TWILIO_FROM_NUMBER", "SECRET_KEY", "SHOP_NAME",
@@ -384,7 +384,7 @@ func TestDoctorTellsOfAllSettingsAndLooksOn(t *testing.T) {
 	t.Run("an API key that is none", func(t *testing.T) {
 		p := newPatient(t)
 		p.TwilioAPIKey, p.TwilioAPISecret = "key", patientSecret
-		wantSeen(t, p.seen(t, "settings"), isProblem, "API key is not SK")
+		wantSeen(t, p.seen(t, "settings"), isProblem, "TWILIO_API_KEY")
 		wantSeen(t, p.seen(t, "API key"), isWarning, "not checked", "SK")
 		wantSeen(t, p.seen(t, "account"), isFine, "is active")
 	})
@@ -462,7 +462,7 @@ func TestDoctorLooksAtTheDatabase(t *testing.T) {
 		wantSeen(t, seenOf(t, Settings{DatabaseURL: "file:" + path}, "database"), isProblem, "directory", "no such file")
 	})
 	t.Run("of no known kind", func(t *testing.T) {
-		wantSeen(t, seenOf(t, Settings{DatabaseURL: "oracle://shop"}, "database"), isProblem, "oracle", "DATABASE_URL")
+		wantSeen(t, seenOf(t, Settings{DatabaseURL: "oracle://shop"}, "database"), isProblem, "postgres://", "DATABASE_URL")
 	})
 	for _, tt := range []struct {
 		name    string
@@ -888,12 +888,12 @@ func TestDoctorTellsTheOdds(t *testing.T) {
 		words   []string
 	}{
 		{"of six digits", func(*Settings) {}, isFine, []string{"6 digits, 5 PINs", "1 in 25,000", "1 in 14,286", "1 in 15"}},
-		{"of eight digits", func(s *Settings) { s.PINLength = 8; s.TextsPerNumber = "100/1h" }, isFine, []string{"8 digits, 10 PINs"}},
-		{"of four digits", func(s *Settings) { s.PINLength = 4 }, isWarning, []string{"set PIN_LENGTH to 6"}},
+		{"of eight digits", func(s *Settings) { s.PINLength = "8"; s.TextsPerNumber = "100/1h" }, isFine, []string{"8 digits, 10 PINs"}},
+		{"of four digits", func(s *Settings) { s.PINLength = "4" }, isWarning, []string{"set PIN_LENGTH to 6"}},
 		{"of many PINs a day", func(s *Settings) { s.TextsPerNumber = "20/24h" }, isWarning, []string{"10 PINs", "set PIN_LENGTH to 7, or TEXTS_PER_NUMBER to 6/24h"}},
 		{"of one PIN an hour", func(s *Settings) { s.TextsPerNumber = "1/1h" }, isWarning, []string{"10 PINs"}},
 		{"of two PINs a week", func(s *Settings) { s.TextsPerNumber = "2/168h" }, isFine, []string{"2 PINs"}},
-		{"of one text a day for all", func(s *Settings) { s.TextsPerDay = 1 }, isFine, []string{"1 PIN a line"}},
+		{"of one text a day for all", func(s *Settings) { s.TextsPerDay = "1" }, isFine, []string{"1 PIN a line"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			other := *p

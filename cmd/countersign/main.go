@@ -73,7 +73,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, out, er
 // logger writes what Settings ask for.
 func logger(s Settings, w io.Writer) *slog.Logger {
 	var level slog.Level
-	_ = level.UnmarshalText([]byte(s.LogLevel)) // kong has checked it
+	_ = level.UnmarshalText([]byte(s.LogLevel)) // Settings.Check has seen it
 	options := &slog.HandlerOptions{Level: level}
 	if s.LogFormat == "json" {
 		return slog.New(slog.NewJSONHandler(w, options))

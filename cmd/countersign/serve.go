@@ -56,6 +56,10 @@ type service struct {
 	ops      *http.Server
 	listens  [2]net.Listener // of public and ops
 	stopping atomic.Bool
+
+	pinging sync.Mutex
+	pinged  time.Time // when ping was the answer
+	ping    error
 }
 
 // newService puts a service together. It takes the database and the ports
@@ -72,7 +76,7 @@ func newService(ctx context.Context, c checked, log *slog.Logger) (_ *service, e
 	if err != nil {
 		return nil, fmt.Errorf("open the database: %w", err)
 	}
-	cache := ledger.Cached(s.metrics.Ledger(rows), c.PINCache, c.pinTTL)
+	cache := ledger.Cached(s.metrics.Ledger(rows), c.pinCache, c.pinTTL)
 	cache.Lookup = s.metrics.CacheLookup
 	s.ledger = cache
 	s.metrics.CacheEntries(cache.Len)
@@ -98,7 +102,7 @@ func newService(ctx context.Context, c checked, log *slog.Logger) (_ *service, e
 		Desk: desk, Watcher: s.metrics,
 		Verifier: verifier, AccountSID: c.TwilioAccountSID, PublicURL: c.publicURL, Sender: c.sender,
 		CookieKeys: cookieKeys(c.secretKeys), ClientIPHeader: c.ClientIPHeader, RequestsPerIP: c.requestsPerIP,
-		Shop: c.ShopName, Region: c.DefaultRegion, PINLength: c.PINLength, Fields: required, Templates: c.templates,
+		Shop: c.ShopName, Region: c.DefaultRegion, PINLength: c.pinLength, Fields: required, Templates: c.templates,
 		Ready: s.ready, Log: log, Now: clock,
 	})
 	if err != nil {
@@ -134,8 +138,8 @@ func (s *service) desk(c checked) (*flow.Desk, *twilio.Client, error) {
 		Rules: flow.Rules{
 			Shop: c.ShopName, Host: c.publicURL.Hostname(), Sender: c.sender,
 			Region: c.DefaultRegion, Countries: c.countries, Locale: "en",
-			PINLength: c.PINLength, PINTTL: c.pinTTL, OrderTTL: c.orderTTL,
-			Guard:    flow.Guard{PerNumber: c.textsPerNumber, PerDay: c.TextsPerDay},
+			PINLength: c.pinLength, PINTTL: c.pinTTL, OrderTTL: c.orderTTL,
+			Guard:    flow.Guard{PerNumber: c.textsPerNumber, PerDay: c.textsPerDay},
 			Required: required,
 		},
 	}), sender, nil
@@ -162,13 +166,22 @@ func listen(ctx context.Context, setting, addr string) (net.Listener, error) {
 	return l, nil
 }
 
-// ready reports whether to send us customers.
+// ready reports whether to send us customers. Whoever asks shares one look at
+// the database a second, since that writes.
 func (s *service) ready(ctx context.Context) error {
 	if s.stopping.Load() {
 		return errors.New("stopping")
 	}
-	if err := s.ledger.Ping(ctx); err != nil {
-		return fmt.Errorf("database: %w", err)
+	s.pinging.Lock()
+	defer s.pinging.Unlock()
+	if now := time.Now(); now.Sub(s.pinged) > time.Second {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
+		s.ping = s.ledger.Ping(ctx)
+		cancel()
+		s.pinged = now
+	}
+	if s.ping != nil {
+		return fmt.Errorf("database: %w", s.ping)
 	}
 	return nil
 }

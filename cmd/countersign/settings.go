@@ -5,13 +5,17 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"log/slog"
 	"net"
 	"net/url"
 	"os"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/countersign/countersign/flow"
 )
@@ -42,20 +46,20 @@ type Settings struct {
 	DefaultRegion string `env:"DEFAULT_REGION" default:"US" placeholder:"CC" help:"The country that numbers without a country code are read in (${default})."`
 	Countries     string `env:"COUNTRIES" placeholder:"CC,…" help:"The countries we text: those you sell to, and no other, since dear ones are what pumping aims at (the default region)."`
 
-	PINLength int    `name:"pin-length" env:"PIN_LENGTH" default:"6" placeholder:"N" help:"Digits of a PIN, 4 to 8 (${default}). Each one more makes guessing ten times as hard."`
+	PINLength string `name:"pin-length" env:"PIN_LENGTH" default:"6" placeholder:"N" help:"Digits of a PIN, 4 to 8 (${default}). Each one more makes guessing ten times as hard."`
 	PINTTL    string `name:"pin-ttl" env:"PIN_TTL" default:"24h" placeholder:"DURATION" help:"How long a PIN is good (${default}); people answer texts late."`
 	OrderTTL  string `name:"order-ttl" env:"ORDER_TTL" default:"72h" placeholder:"DURATION" help:"When an order that nobody confirmed lapses (${default})."`
-	PINCache  int    `name:"pin-cache" env:"PIN_CACHE" default:"100000" placeholder:"N" help:"Lines held in memory, about a kilobyte each (${default})."`
+	PINCache  string `name:"pin-cache" env:"PIN_CACHE" default:"100000" placeholder:"N" help:"Lines held in memory, about a kilobyte each (${default})."`
 
-	TextsPerDay    int    `env:"TEXTS_PER_DAY" default:"2000" placeholder:"N" help:"A hard ceiling on all texts of a UTC day: the most that abuse can cost (${default})."`
+	TextsPerDay    string `env:"TEXTS_PER_DAY" default:"2000" placeholder:"N" help:"A hard ceiling on the texts that we start in a UTC day: the most that abuse can cost (${default}). Answers to replies have their own, 10 a number and day."`
 	TextsPerNumber string `env:"TEXTS_PER_NUMBER" default:"5/24h" placeholder:"N/DURATION" help:"A hard ceiling on texts to one number (${default})."`
 	RequestsPerIP  string `name:"requests-per-ip" env:"REQUESTS_PER_IP" default:"30/1h" placeholder:"N/DURATION" help:"A hard ceiling on requests for a text from one address (${default})."`
 	ClientIPHeader string `name:"client-ip-header" env:"CLIENT_IP_HEADER" placeholder:"NAME" help:"The header that our proxy puts the client's address in, such as Fly-Client-IP. Only if nobody can reach us past it."`
 
 	TextsFile    string `env:"TEXTS_FILE" placeholder:"FILE" help:"The shop's own wording of the texts."`
 	TemplatesDir string `env:"TEMPLATES_DIR" placeholder:"DIR" help:"The shop's own pages, in place of those built in that have the same file name."`
-	LogFormat    string `env:"LOG_FORMAT" default:"text" enum:"text,json" placeholder:"FORMAT" help:"text or json (${default})."`
-	LogLevel     string `env:"LOG_LEVEL" default:"info" enum:"debug,info,warn,error" placeholder:"LEVEL" help:"debug, info, warn or error (${default})."`
+	LogFormat    string `env:"LOG_FORMAT" default:"text" placeholder:"FORMAT" help:"text or json (${default})."`
+	LogLevel     string `env:"LOG_LEVEL" default:"info" placeholder:"LEVEL" help:"debug, info, warn or error (${default})."`
 }
 
 // checked are settings that can be worked with.
@@ -67,6 +71,9 @@ type checked struct {
 	authTokens     []string
 	secretKeys     []flow.Key
 	countries      []string
+	pinLength      int
+	pinCache       int
+	textsPerDay    int
 	pinTTL         time.Duration
 	orderTTL       time.Duration
 	textsPerNumber flow.Rate
@@ -134,8 +141,11 @@ func (s Settings) Check(getenv func(string) string) (checked, error) {
 	if len(c.authTokens) == 0 {
 		bad("TWILIO_AUTH_TOKEN", "set the account's auth token; Twilio signs webhooks with it, also if an API key signs our calls")
 	}
-	if !plain.MatchString(s.TwilioAPIKey + s.TwilioAPISecret + "0") {
-		bad("TWILIO_API_KEY", "it and its secret have letters and digits only")
+	if s.TwilioAPIKey != "" && !apiKey.MatchString(s.TwilioAPIKey) {
+		bad("TWILIO_API_KEY", "must be SK and 32 hexadecimal digits")
+	}
+	if s.TwilioAPISecret != "" && !plain.MatchString(s.TwilioAPISecret) {
+		bad("TWILIO_API_SECRET", "has letters and digits only")
 	}
 	if (s.TwilioAPIKey == "") != (s.TwilioAPISecret == "") {
 		bad("TWILIO_API_KEY", "set it together with TWILIO_API_SECRET, or neither")
@@ -172,17 +182,11 @@ func (s Settings) Check(getenv func(string) string) (checked, error) {
 			bad("COUNTRIES", "%q is no country; use ISO 3166 alpha-2, such as US,CA", region)
 		}
 	}
-	if s.PINLength < flow.MinPINLength || s.PINLength > flow.MaxPINLength {
-		bad("PIN_LENGTH", "must be from %d to %d", flow.MinPINLength, flow.MaxPINLength)
-	}
+	c.pinLength = whole(s.PINLength, "PIN_LENGTH", flow.MinPINLength, flow.MaxPINLength, bad)
 	c.pinTTL = span(s.PINTTL, "PIN_TTL", bad)
 	c.orderTTL = span(s.OrderTTL, "ORDER_TTL", bad)
-	if s.PINCache < 1 {
-		bad("PIN_CACHE", "must be at least 1")
-	}
-	if s.TextsPerDay < 1 {
-		bad("TEXTS_PER_DAY", "must be at least 1")
-	}
+	c.pinCache = whole(s.PINCache, "PIN_CACHE", 1, 100_000_000, bad)
+	c.textsPerDay = whole(s.TextsPerDay, "TEXTS_PER_DAY", 1, 100_000_000, bad)
 	if err := c.textsPerNumber.UnmarshalText([]byte(s.TextsPerNumber)); err != nil {
 		bad("TEXTS_PER_NUMBER", "%v", err)
 	}
@@ -195,16 +199,33 @@ func (s Settings) Check(getenv func(string) string) (checked, error) {
 		}
 		c.templates = os.DirFS(s.TemplatesDir)
 	}
-	if s.ShopName == "" {
-		bad("SHOP_NAME", "must not be empty; customers are told who asks")
-	} else if c.publicURL != nil {
+	if s.ClientIPHeader != "" && !headerName.MatchString(s.ClientIPHeader) {
+		bad("CLIENT_IP_HEADER", "must be a header's name, such as Fly-Client-IP")
+	}
+	if s.LogFormat != "text" && s.LogFormat != "json" {
+		bad("LOG_FORMAT", "must be text or json")
+	}
+	if err := new(slog.Level).UnmarshalText([]byte(s.LogLevel)); err != nil {
+		bad("LOG_LEVEL", "must be debug, info, warn or error")
+	}
+	if scheme, _, _ := strings.Cut(s.DatabaseURL, ":"); !slices.Contains([]string{"file", "postgres", "postgresql"}, scheme) {
+		bad("DATABASE_URL", "must begin with file: or postgres://")
+	}
+	if strings.TrimSpace(s.ShopName) == "" || strings.ContainsFunc(s.ShopName, unicode.IsControl) || utf8.RuneCountInString(s.ShopName) > 100 {
+		bad("SHOP_NAME", "must be one line of at most 100 characters, and not empty; customers are told who asks")
+	} else {
+		var host string
+		if c.publicURL != nil {
+			host = c.publicURL.Hostname()
+		}
 		var err error
-		if c.texts, err = s.readTexts(c.publicURL.Hostname()); err != nil {
+		if c.texts, err = s.readTexts(host); err != nil {
 			bad("TEXTS_FILE", "%v", err)
 		}
 	}
 	for name, addr := range map[string]string{"LISTEN_ADDR": s.ListenAddr, "OPS_ADDR": s.OpsAddr} {
-		if _, _, err := net.SplitHostPort(addr); err != nil {
+		_, port, err := net.SplitHostPort(addr)
+		if n, e := strconv.Atoi(port); err != nil || e != nil || n < 0 || n > 65535 {
 			bad(name, "%q is no address; use host:port or :port", addr)
 		}
 	}
@@ -230,7 +251,9 @@ func (s Settings) readTexts(host string) (*flow.Texts, error) {
 var (
 	accountSID = regexp.MustCompile(`^AC[0-9a-fA-F]{32}$`)
 	serviceSID = regexp.MustCompile(`^MG[0-9a-fA-F]{32}$`)
+	apiKey     = regexp.MustCompile(`^SK[0-9a-fA-F]{32}$`)
 	plain      = regexp.MustCompile(`^[0-9a-zA-Z]+$`)
+	headerName = regexp.MustCompile(`^[0-9A-Za-z-]+$`)
 )
 
 // list splits at commas and leaves out what is empty.
@@ -258,6 +281,15 @@ func webURL(text, setting string, bad func(string, string, ...any)) *url.URL {
 		return u
 	}
 	return nil
+}
+
+// whole reads a number from least to most.
+func whole(text, setting string, least, most int, bad func(string, string, ...any)) int {
+	n, err := strconv.Atoi(text)
+	if err != nil || n < least || n > most {
+		bad(setting, "must be a number from %d to %d", least, most)
+	}
+	return n
 }
 
 // span reads a duration that a PIN or an order can live.

@@ -94,7 +94,7 @@ if (form) {
         getPIN?.remove();
         pin?.parentElement.remove();
       }
-      if (getPIN) getPIN.textContent = now.live && now.tries > 0 ? "Get PIN again" : "Get a new PIN";
+      if (getPIN) getPIN.textContent = now.live && now.state !== "locked" ? "Get PIN again" : "Get a new PIN";
     });
     live.addEventListener("error", () => {
       // The browser comes back by itself, unless it was turned away.

@@ -50,6 +50,16 @@ type queries struct {
 
 const sqliteMigrations = "migrations/sqlite"
 
+// private makes the file, if it is not there, for its owner alone: it will hold
+// names, addresses and numbers. What SQLite puts beside it is like it.
+func private(path string) error {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDONLY, 0o600) //nolint:gosec // the operator names it
+	if err != nil {
+		return err
+	}
+	return f.Close()
+}
+
 func openSQLite(ctx context.Context, databaseURL string, o options) (_ *SQLite, err error) {
 	path, err := sqlitePath(databaseURL)
 	if err != nil {
@@ -66,6 +76,9 @@ func openSQLite(ctx context.Context, databaseURL string, o options) (_ *SQLite, 
 	if !o.readOnly {
 		mode = "rwc"
 		if s.lock, err = lock(path); err != nil {
+			return nil, err
+		}
+		if err := private(path); err != nil {
 			return nil, err
 		}
 	}

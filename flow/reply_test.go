@@ -1,0 +1,184 @@
+package flow_test
+
+import (
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/countersign/countersign/flow"
+	"github.com/countersign/countersign/flow/flowtest"
+)
+
+// hear has a customer text us, and returns what we answer.
+func hear(t *testing.T, s *flowtest.Shop, n flow.Number, body string) string {
+	t.Helper()
+	a, err := s.Desk.Hear(ctx, flow.Heard{SID: "SM" + uuid.NewString(), Line: s.Line(n), Body: body})
+	if err != nil {
+		t.Fatalf("%q: %v", body, err)
+	}
+	return a.Text
+}
+
+// lastPIN is the one that was texted last.
+func lastPIN(s *flowtest.Shop) string {
+	taken := s.Sender.Taken()
+	return flowtest.PINOf(taken[len(taken)-1].Body)
+}
+
+// A day's texts that are spent forbid a text, and nothing else that a reply does.
+func TestARepliesEffectHoldsThoughNoTextIsLeft(t *testing.T) {
+	s := newShop(t)
+	order := ask(t, s, ann)
+	s.SendAll()
+	hear(t, s, ann, "STOP")
+	s.Rules.Guard.PerDay = 1
+	s.Restart()
+
+	if got := hear(t, s, ann, "START"); !strings.Contains(got, "cannot text another PIN") {
+		t.Errorf("START is answered %q", got)
+	}
+	if l, _ := s.Ledger.Reload(ctx, s.Line(ann)); !l.OptedOut.IsZero() {
+		t.Error("the opt-out was not taken back")
+	}
+	s.Pass(time.Minute)
+	if got := hear(t, s, ann, "NEW"); !strings.Contains(got, "cannot text another PIN") {
+		t.Errorf("NEW is answered %q", got)
+	}
+	// A text whose PIN expired before it could leave: visibly not texted.
+	s.Pass(14 * time.Hour)
+	s.Rules.Guard.PerDay = 2000
+	s.Restart()
+	if _, err := s.Desk.Resend(ctx, browser, order); err != nil {
+		t.Fatal(err)
+	}
+	s.Rules.Guard.PerDay = 0
+	s.Restart() // killed before it left
+	s.Pass(10 * time.Hour)
+	s.SendAll()
+	if c := conversation(t, s, order); c.State != flow.Unreachable || c.Failure != flow.ClassExpired {
+		t.Errorf("the order is %s (%s)", c.State, c.Failure)
+	}
+}
+
+func TestWhatNOSpeaksOf(t *testing.T) {
+	t.Run("an order that waits, though another has lapsed", func(t *testing.T) {
+		s := newShop(t)
+		old := ask(t, s, ann)
+		s.Pass(40 * time.Hour)
+		waits := ask2(t, s, ann)
+		s.Pass(33 * time.Hour)
+		if err := s.Desk.Lapse(ctx); err != nil {
+			t.Fatal(err)
+		}
+		hear(t, s, ann, "NO")
+		if a, b := conversation(t, s, old), conversation(t, s, waits); a.State != flow.Lapsed || b.State != flow.Declined {
+			t.Errorf("the old one is %s, the one that waits %s", a.State, b.State)
+		}
+	})
+	t.Run("the order just confirmed, though another waits", func(t *testing.T) {
+		s := newShop(t)
+		first := ask(t, s, ann)
+		s.SendAll()
+		pin := lastPIN(s)
+		waits := ask2(t, s, ann)
+		s.SendAll()
+		hear(t, s, ann, pin)
+		if got := hear(t, s, ann, "NO"); !strings.Contains(got, "is confirmed") {
+			t.Errorf("NO is answered %q", got)
+		}
+		if a, b := conversation(t, s, first), conversation(t, s, waits); a.State != flow.Confirmed || b.State != flow.Asked {
+			t.Errorf("the first is %s, the one that waits %s", a.State, b.State)
+		}
+	})
+	t.Run("the order that lapsed, if none waits", func(t *testing.T) {
+		s := newShop(t)
+		ask(t, s, ann)
+		s.SendAll()
+		pin := lastPIN(s)
+		s.Pass(73 * time.Hour)
+		_ = s.Desk.Lapse(ctx)
+		if got := hear(t, s, ann, pin); !strings.Contains(got, "not confirmed in time") {
+			t.Errorf("its PIN is answered %q", got)
+		}
+	})
+}
+
+// ask2 is a second order on that number, from another browser.
+func ask2(t *testing.T, s *flowtest.Shop, n flow.Number) uuid.UUID {
+	t.Helper()
+	standing, err := s.Desk.Ask(ctx, flow.Asking{Browser: flow.Browser{2}, Typed: n.E164()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return standing.Conversation.ID
+}
+
+func TestStrangersFromElsewhereAreNotAnswered(t *testing.T) {
+	s := newShop(t)
+	for n, answered := range map[flow.Number]bool{ann: true, "+46701234567": false, "+88213000001": false} {
+		if got := hear(t, s, n, "hello"); (got != "") != answered {
+			t.Errorf("a stranger from %s is answered %q", n.Country(), got)
+		}
+	}
+}
+
+func TestOnlySoManyOrdersWaitOnANumber(t *testing.T) {
+	s := newShop(t)
+	hear(t, s, ann, "STOP") // so that no text is spent
+	for i := range flow.OpenOrders + 3 {
+		_, err := s.Desk.Ask(ctx, flow.Asking{Browser: flow.Browser{byte(i + 1)}, Typed: ann.E164()})
+		var told *flow.Error
+		if refused := errors.As(err, &told) && told.Reason == flow.ReasonOrders; refused != (i >= flow.OpenOrders) {
+			t.Errorf("order %d: %v", i+1, err)
+		}
+	}
+}
+
+func TestOfTextsThatHadToWaitTheLastIsEnough(t *testing.T) {
+	s := newShop(t)
+	for range 3 {
+		s.Sender.Refuse(&flow.SendError{Class: flow.ClassRetry, RetryAfter: 10 * time.Minute, Err: errors.New("429")})
+	}
+	order := ask(t, s, ann)
+	for range 2 {
+		s.SendAll()
+		s.Pass(time.Minute)
+		if _, err := s.Desk.Resend(ctx, browser, order); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.SendAll()
+	s.Pass(time.Hour)
+	s.SendAll()
+	if got := len(s.Sender.Taken()); got != 1 {
+		t.Errorf("%d texts of one PIN leave together", got)
+	}
+}
+
+func TestTheShopsOwnNumberIsNobodys(t *testing.T) {
+	s := newShop(t)
+	var told *flow.Error
+	if _, err := s.Desk.Ask(ctx, flow.Asking{Browser: browser, Typed: flowtest.ShopSender}); !errors.As(err, &told) || told.Field != flow.FieldNumber {
+		t.Errorf("ordering with the shop's number: %v", err)
+	}
+}
+
+// A settlement that comes too late is told so at once.
+func TestALostLeaseIsNotFoughtFor(t *testing.T) {
+	s := newShop(t)
+	order := ask(t, s, ann)
+	m := message(t, s, order)
+	if err := s.Desk.Receipt(ctx, flow.Receipt{Message: m.ID, SID: "SM1", Status: flow.StatusSent}); err != nil {
+		t.Fatal(err)
+	}
+	err := s.Desk.Sent(ctx, m, flow.Sent{Err: &flow.SendError{Class: flow.ClassNumber, Code: 21211, Err: errors.New("no")}})
+	if !errors.Is(err, flow.ErrStale) {
+		t.Errorf("settling a text that a receipt has settled: %v", err)
+	}
+	if c := conversation(t, s, order); c.State != flow.Asked {
+		t.Errorf("the order is %s", c.State)
+	}
+}

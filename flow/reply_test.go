@@ -182,3 +182,34 @@ func TestALostLeaseIsNotFoughtFor(t *testing.T) {
 		t.Errorf("the order is %s", c.State)
 	}
 }
+
+// A form without an order is never taken for one that was confirmed before,
+// unless it is that very form once more.
+func TestAFormSentTwiceAndANewOne(t *testing.T) {
+	s := newShop(t)
+	ask(t, s, ann)
+	s.SendAll()
+	form := flow.Placing{PIN: lastPIN(s), Asking: flow.Asking{Browser: browser, Typed: ann.E164(), Entries: []flow.Entry{
+		{Field: "name", Value: "Ann"}, {Field: "address", Value: "1 Road"}, {Field: "items", Value: "tea"},
+	}}}
+	if standing, err := s.Desk.Place(ctx, form); err != nil || standing.Event != flow.Matched {
+		t.Fatalf("the form: %v (%v)", standing.Event, err)
+	}
+	var told *flow.Error
+	if _, err := s.Desk.Place(ctx, form); !errors.As(err, &told) || told.Code != flow.Conflict || told.State != flow.Confirmed {
+		t.Errorf("the same form again: %v", err)
+	}
+	for name, change := range map[string]func(*flow.Placing){
+		"other items": func(p *flow.Placing) {
+			p.Entries = []flow.Entry{p.Entries[0], p.Entries[1], {Field: "items", Value: "a teapot"}}
+		},
+		"another PIN":   func(p *flow.Placing) { p.PIN = "000000" },
+		"no PIN at all": func(p *flow.Placing) { p.PIN = "abc" },
+	} {
+		again := form
+		change(&again)
+		if _, err := s.Desk.Place(ctx, again); !errors.As(err, &told) || told.Code != flow.Invalid || told.Field != flow.FieldPIN {
+			t.Errorf("with %s: %v", name, err)
+		}
+	}
+}

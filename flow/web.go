@@ -90,16 +90,16 @@ func (t *turn) again(l *Line, c *Conversation, a Asking, s *Standing) error {
 		return nil
 	}
 	r := t.textAgain(l, c)
-	switch {
-	case r.Reason == "":
+	switch r.Reason {
+	case "":
 		*s = t.standing(l, c, Again)
-	case r.Reason == ReasonOptOut:
+	case ReasonOptOut:
 		if c.State != Unreachable {
 			t.happens(l, c, Withheld, "")
 			c.Failure = ClassOptedOut
 		}
 		*s = t.standing(l, c, "") // which says why
-	case r.Reason == ReasonSoon:
+	case ReasonSoon:
 		*s = t.standing(l, c, "") // it is on its way
 	default:
 		return refused(r)
@@ -193,7 +193,7 @@ func (t *turn) move(c *Conversation, a Asking, s *Standing) error {
 // Place checks the PIN together with the whole form.
 func (d *Desk) Place(ctx context.Context, p Placing) (Standing, error) {
 	if p.Order == uuid.Nil {
-		order, err := d.latest(ctx, p.Asking)
+		order, err := d.latest(ctx, p)
 		if err != nil {
 			return Standing{}, err
 		}
@@ -221,23 +221,27 @@ func (d *Desk) Place(ctx context.Context, p Placing) (Standing, error) {
 }
 
 // latest finds the order that a form without one is about: the browser's
-// latest open one for the number, or else the one it has just finished.
-func (d *Desk) latest(ctx context.Context, a Asking) (uuid.UUID, error) {
-	number, err := d.typed(a.Typed)
+// latest open one for the number, or the one that this very form has just
+// confirmed, since forms are sent twice.
+func (d *Desk) latest(ctx context.Context, p Placing) (uuid.UUID, error) {
+	number, err := d.typed(p.Typed)
 	if err != nil {
 		return uuid.Nil, err
 	}
-	l, err := d.Ledger.Reload(ctx, LineID{number, d.Rules.Sender})
+	lines, err := d.load(ctx, d.Ledger.Reload, []LineID{{number, d.Rules.Sender}})
 	if err != nil {
-		return uuid.Nil, away(err)
+		return uuid.Nil, err
 	}
-	// The open ones come first, the one that has ended after them.
-	for _, state := range [][]State{{Asked, Locked, Unreachable}, {Confirmed}} {
-		for _, c := range slices.Backward(l.Conversations) {
-			if c.Browser == a.Browser && slices.Contains(state, c.State) {
-				return c.ID, nil
-			}
+	l := &lines[0]
+	for _, c := range slices.Backward(l.Open()) {
+		if c.Browser == p.Browser {
+			return c.ID, nil
 		}
+	}
+	pin, _ := typedPIN(p.PIN)
+	if c := l.Find(l.Topic); c != nil && c.State == Confirmed && c.Browser == p.Browser &&
+		c.pin.Equal(pin) && slices.Equal(c.Entries, p.Entries) {
+		return c.ID, nil
 	}
 	return uuid.Nil, &Error{Code: Invalid, Field: FieldPIN, Message: "No PIN was texted to this number from here. Press Get PIN first."}
 }

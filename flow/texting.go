@@ -27,8 +27,9 @@ const (
 // before it could leave is replaced by a new one, if the guard allows it.
 func (d *Desk) Text(ctx context.Context, m Message) (Text, error) {
 	load := d.Ledger.Line
-	if m.Attempt > 1 {
-		// Time has passed, and others may have changed the line.
+	if m.Attempt > 1 || d.now().Sub(m.Created).Abs() > time.Second {
+		// Time has passed, and other machines may have changed the line: what
+		// is in the cache must not have a number texted that was changed away.
 		load = d.Ledger.Reload
 	}
 	lines, err := d.load(ctx, load, []LineID{m.Line})

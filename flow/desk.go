@@ -88,8 +88,10 @@ func (d *Desk) Follow(id uuid.UUID) (<-chan struct{}, func()) { return d.followe
 
 // changeWithin bounds the turns of one change. In one process a line is changed
 // by one at a time, so only other machines make a turn stale; but one that has
-// the line in its cache is ahead of one that must read it, time and again.
-const changeWithin = 10 * time.Second
+// the line in its cache is ahead of one that must read it, time and again. With
+// the few seconds that a commit may take beyond it, the asker is answered before
+// a server's or Twilio's patience of 15 s ends.
+const changeWithin = 8 * time.Second
 
 var errBusy = &Error{Code: Unavailable, Message: "We are very busy. Please try again.", RetryAfter: time.Second}
 
@@ -101,13 +103,16 @@ var errBusy = &Error{Code: Unavailable, Message: "We are very busy. Please try a
 // change, since Save would refuse it; but what saves nothing would not be
 // noticed, so that answer is never given from the cache.
 func (d *Desk) change(ctx context.Context, ch Channel, ask func(*turn) error, ids ...LineID) error {
-	unlock, err := d.lock(ctx, ids)
+	waiting, cancel := context.WithTimeout(ctx, changeWithin)
+	defer cancel()
+	unlock, err := d.lock(waiting, ids)
 	if err != nil {
-		return err
+		return away(err)
 	}
 	defer unlock()
 	// From here on the asker may hang up: what is written will be texted.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), changeWithin)
+	end, _ := waiting.Deadline()
+	ctx, cancel = context.WithDeadline(context.WithoutCancel(ctx), end)
 	defer cancel()
 
 	load, fresh, spent := d.Ledger.Line, false, false

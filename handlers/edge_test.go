@@ -312,9 +312,9 @@ func TestHealth(t *testing.T) {
 	if res := v.get("/readyz"); res.StatusCode != 200 {
 		t.Errorf("ready: %d", res.StatusCode)
 	}
-	err = errors.New("the database does not answer")
+	err = errors.New("database: dial 10.0.0.7: no answer")
 	res := v.get("/readyz")
-	if res.StatusCode != 503 || res.Header.Get("Retry-After") == "" || strings.Contains(res.body, "database") {
+	if res.StatusCode != 503 || res.Header.Get("Retry-After") == "" || !strings.Contains(res.body, "not ready: database") || strings.Contains(res.body, "10.0.0.7") {
 		t.Errorf("not ready: %d: %s", res.StatusCode, res.body)
 	}
 	if got := v.get("/healthz").StatusCode; got != 200 {

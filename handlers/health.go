@@ -3,6 +3,7 @@ package handlers
 import (
 	"context"
 	"net/http"
+	"strings"
 	"time"
 )
 
@@ -20,7 +21,8 @@ func (s *Server) readyz(w http.ResponseWriter, r *http.Request) error {
 	defer cancel()
 	if err := s.Ready(ctx); err != nil {
 		s.Log.WarnContext(ctx, "not ready", "error", err)
-		return &refusal{Status: http.StatusServiceUnavailable, Message: "not ready", RetryAfter: time.Second}
+		part, _, _ := strings.Cut(err.Error(), ":")
+		return &refusal{Status: http.StatusServiceUnavailable, Message: "not ready: " + part, RetryAfter: time.Second}
 	}
 	writeText(w, http.StatusOK, "ready\n")
 	return nil

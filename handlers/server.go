@@ -88,7 +88,8 @@ type Config struct {
 	Templates fs.FS
 
 	// Ready reports whether we can serve: the database answers, and we are not
-	// stopping.
+	// stopping. Of its error whoever asks is told what stands before the first
+	// colon: which part is down.
 	Ready func(ctx context.Context) error
 	Log   *slog.Logger
 	Now   func() time.Time

@@ -186,6 +186,10 @@ func (s *service) ready(ctx context.Context) error {
 	return nil
 }
 
+// unreadyFor is how long we say that we are unready before we stop listening, so
+// that whoever balances between machines can look elsewhere first.
+var unreadyFor = time.Second
+
 // Patience on the way out: accepted requests are answered, texts that were
 // begun are settled.
 const stopWithin = 20 * time.Second
@@ -218,6 +222,9 @@ func (s *service) run(ctx context.Context) error {
 	case err = <-failed:
 	}
 	s.stopping.Store(true)
+	if err == nil {
+		time.Sleep(unreadyFor)
+	}
 	answering, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopWithin)
 	defer cancel()
 	if late := s.public.Shutdown(answering); late != nil {

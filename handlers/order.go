@@ -61,7 +61,7 @@ func readPosting(r *http.Request, fields []string) (posting, error) {
 func entries(form url.Values, fields []string) []flow.Entry {
 	names := slices.Clone(fields)
 	for name := range form {
-		if name != flow.FieldNumber && name != flow.FieldPIN && name != fieldOrder && !slices.Contains(fields, name) {
+		if name != "" && name != flow.FieldNumber && name != flow.FieldPIN && name != fieldOrder && !slices.Contains(fields, name) {
 			names = append(names, name)
 		}
 	}

@@ -177,7 +177,10 @@ func (s Settings) Check(getenv func(string) string) (checked, error) {
 	if len(c.countries) == 0 {
 		c.countries = []string{s.DefaultRegion}
 	}
-	for _, region := range append([]string{s.DefaultRegion}, c.countries...) {
+	if !flow.KnownRegion(s.DefaultRegion) {
+		bad("DEFAULT_REGION", "%q is no country; use ISO 3166 alpha-2, such as US", s.DefaultRegion)
+	}
+	for _, region := range list(s.Countries) {
 		if !flow.KnownRegion(region) {
 			bad("COUNTRIES", "%q is no country; use ISO 3166 alpha-2, such as US,CA", region)
 		}

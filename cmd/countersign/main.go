@@ -34,6 +34,7 @@ type commands struct {
 	Demo    demoCommand    `cmd:"" help:"The same with telephones to type on, and no Twilio account."`
 	Doctor  doctorCommand  `cmd:"" help:"Check that settings, Twilio, database and public address fit, and say what to do."`
 	Migrate migrateCommand `cmd:"" help:"Bring the database's tables up to date, which serve does too."`
+	Backup  backupCommand  `cmd:"" help:"Copy the database file, beside the serve that is at work on it."`
 	Flow    flowCommand    `cmd:"" help:"Print the conversation's table, or draw it."`
 	Version versionCommand `cmd:"" help:"Print the version."`
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/countersign/countersign/flow"
 	"github.com/countersign/countersign/flow/flowtest"
+	"github.com/countersign/countersign/internal/pgtest"
 )
 
 // asking is what Get PIN saves: a new order on its line, and its text.
@@ -41,34 +42,49 @@ func asking(n int) flow.Change {
 
 func BenchmarkSave(b *testing.B) {
 	for _, writers := range []int{1, 32} {
-		b.Run(fmt.Sprintf("writers=%d", writers), func(b *testing.B) {
-			s := openTemp(b)
-			var n atomic.Int64
-			var all sync.WaitGroup
-			b.ResetTimer()
-			for range writers {
-				all.Go(func() {
-					for i := int(n.Add(1)); i <= b.N; i = int(n.Add(1)) {
-						if err := s.Save(context.Background(), asking(i)); err != nil {
-							b.Error(err)
+		for _, kind := range kinds {
+			b.Run(fmt.Sprintf("%s/writers=%d", kind.name, writers), func(b *testing.B) {
+				l := kind.open(b)
+				var n atomic.Int64
+				var all sync.WaitGroup
+				b.ResetTimer()
+				for range writers {
+					all.Go(func() {
+						for i := int(n.Add(1)); i <= b.N; i = int(n.Add(1)) {
+							if err := l.Save(context.Background(), asking(i)); err != nil {
+								b.Error(err)
+							}
 						}
-					}
-				})
-			}
-			all.Wait()
-		})
+					})
+				}
+				all.Wait()
+			})
+		}
 	}
 }
 
+// kinds are the ledgers that are measured. All of them wait for the disk.
+var kinds = []struct {
+	name string
+	open func(testing.TB) flow.Ledger
+}{
+	{"SQLite", func(t testing.TB) flow.Ledger { return openTemp(t) }},
+	{"PostgreSQL", func(t testing.TB) flow.Ledger { return openURL(t, pgtest.New(t).URL(t)) }},
+}
+
 func BenchmarkLine(b *testing.B) {
-	s := openTemp(b)
 	const lines = 1000
-	for n := range lines {
-		if err := s.Save(context.Background(), asking(n)); err != nil {
-			b.Fatal(err)
+	ledgers := map[string]flow.Ledger{}
+	for _, kind := range kinds {
+		l := kind.open(b)
+		for n := range lines {
+			if err := l.Save(context.Background(), asking(n)); err != nil {
+				b.Fatal(err)
+			}
 		}
+		ledgers[kind.name], ledgers["cached"] = l, Cached(l, 10*lines, 0)
 	}
-	for name, ledger := range map[string]flow.Ledger{"cached": Cached(s, 10*lines, 0), "uncached": s} {
+	for name, ledger := range ledgers {
 		for n := range lines {
 			if _, err := ledger.Line(context.Background(), lineID(n)); err != nil {
 				b.Fatal(err)

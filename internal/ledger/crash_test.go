@@ -15,23 +15,24 @@ import (
 
 	"github.com/countersign/countersign/flow"
 	"github.com/countersign/countersign/flow/flowtest"
+	"github.com/countersign/countersign/internal/pgtest"
 )
 
-// crashFile tells the child which file to save to.
-const crashFile = "LEDGER_CRASH_FILE"
+// crashDatabase tells the child which database to save to.
+const crashDatabase = "LEDGER_CRASH_DATABASE"
 
 func TestMain(m *testing.M) {
-	if path := os.Getenv(crashFile); path != "" {
-		saveForever(path)
+	if databaseURL := os.Getenv(crashDatabase); databaseURL != "" {
+		saveForever(databaseURL)
 	}
 	os.Exit(m.Run())
 }
 
 // saveForever saves to some lines at once and tells of each save once it is
 // acknowledged, until it is killed.
-func saveForever(path string) {
+func saveForever(databaseURL string) {
 	ctx := context.Background()
-	s, err := Open(ctx, "file:"+path)
+	s, err := Open(ctx, databaseURL)
 	if err != nil {
 		fmt.Println("open:", err)
 		os.Exit(1)
@@ -65,12 +66,22 @@ func saveForever(path string) {
 // What was acknowledged survives a kill at any moment, and what was not is
 // there whole or not at all.
 func TestAKillLosesNothingAcknowledged(t *testing.T) {
+	for name, databaseURL := range map[string]string{
+		"SQLite": "file:" + tempFile(t), "PostgreSQL": pgtest.Shared(t).URL(t),
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			killAndLook(t, databaseURL)
+		})
+	}
+}
+
+func killAndLook(t *testing.T, databaseURL string) {
 	const cycles = 12
-	path := tempFile(t)
 	acknowledged := map[flow.LineID]int64{}
 	var messages []uuid.UUID
 	for range cycles {
-		for _, ack := range runAndKill(t, path, 1+rand.IntN(200)) {
+		for _, ack := range runAndKill(t, databaseURL, 1+rand.IntN(200)) {
 			var n int
 			var version int64
 			var message string
@@ -80,21 +91,21 @@ func TestAKillLosesNothingAcknowledged(t *testing.T) {
 			acknowledged[lineID(n)] = max(acknowledged[lineID(n)], version)
 			messages = append(messages, uuid.MustParse(message))
 		}
-		checkSurvivors(t, path, acknowledged, messages)
+		checkSurvivors(t, databaseURL, acknowledged, messages)
 	}
 	t.Logf("%d acknowledged saves survived %d kills", len(messages), cycles)
 }
 
-// runAndKill starts a child on the file, kills it after so many acknowledged
+// runAndKill starts a child on the database, kills it after so many acknowledged
 // saves, and returns all that it has acknowledged.
-func runAndKill(t *testing.T, path string, after int) []string {
+func runAndKill(t *testing.T, databaseURL string, after int) []string {
 	t.Helper()
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
 	child := exec.CommandContext(t.Context(), self) //nolint:gosec // ourselves
-	child.Env = append(os.Environ(), crashFile+"="+path)
+	child.Env = append(os.Environ(), crashDatabase+"="+databaseURL)
 	child.Stderr = os.Stderr
 	out, err := child.StdoutPipe()
 	if err != nil {
@@ -119,20 +130,20 @@ func runAndKill(t *testing.T, path string, after int) []string {
 }
 
 // checkSurvivors opens what the child left.
-func checkSurvivors(t *testing.T, path string, acknowledged map[flow.LineID]int64, messages []uuid.UUID) {
+func checkSurvivors(t *testing.T, databaseURL string, acknowledged map[flow.LineID]int64, messages []uuid.UUID) {
 	t.Helper()
-	s, err := Open(t.Context(), "file:"+path)
+	l, err := Open(t.Context(), databaseURL)
 	if err != nil {
 		t.Fatal(err) // above all if the dead child still held the lock
 	}
 	defer func() {
-		if err := s.Close(); err != nil {
+		if err := l.Close(); err != nil {
 			t.Errorf("Close: %v", err)
 		}
 	}()
 	saves := 0
 	for n := range 8 {
-		line := lineOf(t, s, lineID(n))
+		line := lineOf(t, l, lineID(n))
 		if line.Version < acknowledged[line.LineID] {
 			t.Errorf("line %d has version %d, and %d was acknowledged", n, line.Version, acknowledged[line.LineID])
 		}
@@ -142,23 +153,38 @@ func checkSurvivors(t *testing.T, path string, acknowledged map[flow.LineID]int6
 		saves += line.Misses
 	}
 	for _, id := range messages {
-		if _, err := s.Message(t.Context(), id); err != nil {
+		if _, err := l.Message(t.Context(), id); err != nil {
 			t.Errorf("message %s, acknowledged: %v", id, err)
 		}
 	}
-	census, err := s.Census(t.Context(), noon)
+	census, err := l.Census(t.Context(), noon)
 	if err != nil {
 		t.Fatal(err)
 	}
-	var spent int
-	if err := s.reads.QueryRowContext(t.Context(), `SELECT coalesce(sum(used), 0) FROM totals`).Scan(&spent); err != nil {
-		t.Fatal(err)
-	}
+	spent := intactAndSpent(t, l)
 	if out := census.Outbox[flow.Leased]; out != saves || spent != saves {
 		t.Errorf("%d saves of lines, %d messages, %d spent: a save was halved", saves, out, spent)
+	}
+}
+
+// intactAndSpent looks whether the database is whole, and returns what is
+// spent of the total of the saves.
+func intactAndSpent(t *testing.T, l flow.Ledger) (spent int) {
+	t.Helper()
+	const query = `SELECT coalesce(sum(used), 0) FROM totals WHERE name = 'saves'`
+	if p, ok := l.(*Postgres); ok { // which has not crashed itself
+		if err := p.reads.QueryRow(t.Context(), query).Scan(&spent); err != nil {
+			t.Fatal(err)
+		}
+		return spent
+	}
+	s := l.(*SQLite)
+	if err := s.reads.QueryRowContext(t.Context(), query).Scan(&spent); err != nil {
+		t.Fatal(err)
 	}
 	var verdict string
 	if err := s.reads.QueryRowContext(t.Context(), `PRAGMA integrity_check`).Scan(&verdict); err != nil || verdict != "ok" {
 		t.Errorf("integrity check: %s, %v", verdict, err)
 	}
+	return spent
 }

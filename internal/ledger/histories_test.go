@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"os"
 	"path/filepath"
 	"testing"
 	"time"
@@ -29,11 +30,33 @@ func TestRaces(t *testing.T) {
 	})
 }
 
-func file(tb testing.TB) *SQLite {
+func file(tb testing.TB) flow.Ledger {
 	tb.Helper()
 	l, err := Open(tb.Context(), "file:"+filepath.Join(tb.TempDir(), "test.db"))
 	if err != nil {
 		tb.Fatal(err)
 	}
 	return l
+}
+
+// Whoever deletes or replaces the file of a running service must not find out
+// with its next start.
+func TestPingMissesTheFile(t *testing.T) {
+	l := file(t).(*SQLite)
+	defer func() { _ = l.Close() }()
+	if err := l.Ping(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(l.path, l.path+".gone"); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Ping(t.Context()); err == nil {
+		t.Error("the file is gone, and the ledger is well")
+	}
+	if err := os.WriteFile(l.path, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Ping(t.Context()); err == nil {
+		t.Error("another file is in its place, and the ledger is well")
+	}
 }

@@ -1,22 +1,25 @@
 // Package ledger keeps lines, conversations and texts in a database: the
 // [flow.Ledger] of a running service.
 //
-// [Open] opens the database that a DATABASE_URL names; [SQLite] is the one in
-// a file. One [writer] commits together whatever waits to be saved, and each
-// save is checked whole, by reads, before any of it is written: a refused one
-// leaves nothing behind. [Cache] is the LRU in front, which answers for lines
-// in use without a read.
+// [Open] opens the database that a DATABASE_URL names: [SQLite], in a file for
+// one process, or [Postgres], for many machines. One [writer] in each process
+// commits together whatever waits to be saved, and each save is checked whole
+// before any of it is written: a refused one leaves nothing behind. [Cache] is
+// the LRU in front, which answers for lines in use without a read. [Backup]
+// copies a file that is served, [Move] takes one's rows to PostgreSQL.
 //
 // The tables are in migrations, one directory for each kind of database; a
-// change of them is a new file there. Start reading at migrations, then
-// sqlite_save.go.
+// change of them is a new file there. On PostgreSQL a save is a function, which
+// is there too. Start reading at migrations, then sqlite_save.go, then
+// postgres_save.go.
 package ledger
 
 import (
 	"context"
 	"errors"
-	"fmt"
 	"strings"
+
+	"github.com/countersign/countersign/flow"
 )
 
 // What [Open] refuses.
@@ -27,7 +30,7 @@ var (
 	ErrNewer = errors.New("the database is newer than this program")
 	// ErrOlder: the tables want migrating, and that was not allowed.
 	ErrOlder = errors.New("the database is older than this program")
-	// ErrForeign: the file holds something else.
+	// ErrForeign: it holds something else.
 	ErrForeign = errors.New("the database is not countersign's")
 )
 
@@ -42,25 +45,39 @@ type options struct {
 	noMigrate bool
 }
 
-// ReadOnly opens for reading beside the process that serves: without its
-// lock, and migrating nothing.
+// ReadOnly opens for reading beside whoever serves: without a file's lock, and
+// migrating nothing.
 func ReadOnly() Option { return func(o *options) { o.readOnly = true } }
 
 // WithoutMigrating fails with [ErrOlder] where Open would migrate the tables.
 func WithoutMigrating() Option { return func(o *options) { o.noMigrate = true } }
 
-// Open opens the database that databaseURL names: file:… for SQLite. A file
-// that is not there is made; older tables are migrated.
-func Open(ctx context.Context, databaseURL string, opts ...Option) (*SQLite, error) {
+// Open opens the database that databaseURL names: file:… for SQLite,
+// postgres://… for PostgreSQL. A file that is not there is made; older tables
+// are migrated.
+func Open(ctx context.Context, databaseURL string, opts ...Option) (flow.Ledger, error) {
 	var o options
 	for _, opt := range opts {
 		opt(&o)
 	}
-	scheme, _, _ := strings.Cut(databaseURL, ":")
-	switch scheme {
-	case "file":
-		return openSQLite(ctx, databaseURL, o)
+	switch {
+	case isPostgres(databaseURL):
+		return opened(openPostgres(ctx, databaseURL, o))
+	case strings.HasPrefix(databaseURL, "file:"):
+		return opened(openSQLite(ctx, databaseURL, o))
 	default:
-		return nil, fmt.Errorf("database URL: %q is no scheme that we know; want file:name.db", scheme)
+		return nil, errors.New("database URL: want file:name.db or postgres://user:password@host/database")
 	}
+}
+
+func isPostgres(databaseURL string) bool {
+	return strings.HasPrefix(databaseURL, "postgres://") || strings.HasPrefix(databaseURL, "postgresql://")
+}
+
+// opened returns no ledger, instead of one that is nil, with an error.
+func opened[L flow.Ledger](l L, err error) (flow.Ledger, error) {
+	if err != nil {
+		return nil, err
+	}
+	return l, nil
 }

@@ -19,18 +19,33 @@ import (
 // same requests. The world is small, so that requests meet: three lines, few
 // ids and sids, times some minutes apart.
 func TestSQLiteDoesAsTheFakeDoes(t *testing.T) {
-	rapid.Check(t, func(rt *rapid.T) {
-		path := tempFile(t)
-		s, err := Open(t.Context(), "file:"+path)
+	doAsTheFakeDoes(t, "SQLite", func(rt *rapid.T) (flow.Ledger, func()) {
+		l, err := Open(t.Context(), "file:"+tempFile(t))
 		if err != nil {
 			rt.Fatal(err)
 		}
-		defer func() { _ = s.Close() }()
 		// What survives a power cut is not asked here.
-		if _, err := s.conn.ExecContext(t.Context(), `PRAGMA synchronous = OFF`); err != nil {
+		if _, err := l.(*SQLite).conn.ExecContext(t.Context(), `PRAGMA synchronous = OFF`); err != nil {
 			rt.Fatal(err)
 		}
-		w := world{T: rt, ctx: t, fake: flowtest.NewLedger(), sqlite: s, cached: Cached(s, 2, 0)}
+		return l, func() { _ = l.Close() }
+	})
+}
+
+// So does PostgreSQL.
+func TestPostgresDoesAsTheFakeDoes(t *testing.T) {
+	t.Parallel()
+	open := emptied(t)
+	doAsTheFakeDoes(t, "PostgreSQL", func(*rapid.T) (flow.Ledger, func()) { return open(t), func() {} })
+}
+
+// doAsTheFakeDoes asks the fake and a ledger of that name, which open opens,
+// for the same.
+func doAsTheFakeDoes(t *testing.T, name string, open func(*rapid.T) (_ flow.Ledger, done func())) {
+	rapid.Check(t, func(rt *rapid.T) {
+		l, done := open(rt)
+		defer done()
+		w := world{T: rt, ctx: t, name: name, fake: flowtest.NewLedger(), real: l, cached: Cached(l, 2, 0)}
 		rt.Repeat(map[string]func(*rapid.T){
 			"save":      w.save,
 			"take":      w.take,
@@ -47,8 +62,9 @@ func TestSQLiteDoesAsTheFakeDoes(t *testing.T) {
 type world struct {
 	*rapid.T
 	ctx    *testing.T
+	name   string
 	fake   *flowtest.Ledger
-	sqlite *SQLite
+	real   flow.Ledger
 	cached *Cache
 }
 
@@ -169,7 +185,7 @@ func (w world) receipt(t *rapid.T) {
 func (w world) change(ch flow.Change) {
 	fake, real := w.fake.Save(w.ctx.Context(), ch), w.cached.Save(w.ctx.Context(), ch)
 	if kind(fake) != kind(real) {
-		w.Fatalf("the fake says %v, SQLite %v", fake, real)
+		w.Fatalf("the fake says %v, %s %v", fake, w.name, real)
 	}
 }
 
@@ -228,35 +244,35 @@ func (w world) compare(*rapid.T) {
 	ctx := w.ctx.Context()
 	for n := 1; n <= 3; n++ {
 		fake, fakeErr := w.fake.Line(ctx, lineID(n))
-		real, realErr := w.sqlite.Line(ctx, lineID(n))
+		real, realErr := w.real.Line(ctx, lineID(n))
 		w.same(fmt.Sprint("line ", n), fake, fakeErr, real, realErr)
 	}
 	for n := 1; n <= 8; n++ {
 		fakeC, fakeErr := w.fake.Conversation(ctx, nth(n))
-		realC, realErr := w.sqlite.Conversation(ctx, nth(n))
+		realC, realErr := w.real.Conversation(ctx, nth(n))
 		w.same(fmt.Sprint("order ", n), fakeC, fakeErr, realC, realErr)
 		fakeM, fakeErr := w.fake.Message(ctx, nth(n))
-		realM, realErr := w.sqlite.Message(ctx, nth(n))
+		realM, realErr := w.real.Message(ctx, nth(n))
 		w.same(fmt.Sprint("message ", n), fakeM, fakeErr, realM, realErr)
 	}
 	for _, sid := range []string{"", "SM1", "SM2", "SM3"} {
 		fakeM, fakeErr := w.fake.MessageBySID(ctx, sid, noon.Add(3*time.Minute))
-		realM, realErr := w.sqlite.MessageBySID(ctx, sid, noon.Add(3*time.Minute))
+		realM, realErr := w.real.MessageBySID(ctx, sid, noon.Add(3*time.Minute))
 		w.same("message by sid "+sid, fakeM, fakeErr, realM, realErr)
 		fakeI, fakeErr := w.fake.Heard(ctx, sid)
-		realI, realErr := w.sqlite.Heard(ctx, sid)
+		realI, realErr := w.real.Heard(ctx, sid)
 		w.same("heard "+sid, fakeI, fakeErr, realI, realErr)
 	}
 	fake, fakeErr := w.fake.Census(ctx, noon)
-	real, realErr := w.sqlite.Census(ctx, noon)
+	real, realErr := w.real.Census(ctx, noon)
 	w.same("census", fake, fakeErr, real, realErr)
 }
 
 func (w world) same(what string, fake any, fakeErr error, real any, realErr error) {
 	if kind(fakeErr) != kind(realErr) {
-		w.Fatalf("%s: the fake says %v, SQLite %v", what, fakeErr, realErr)
+		w.Fatalf("%s: the fake says %v, %s %v", what, fakeErr, w.name, realErr)
 	}
 	if diff := cmp.Diff(fake, real, flowtest.SameRows); diff != "" {
-		w.Fatalf("%s (-fake +SQLite):\n%s", what, diff)
+		w.Fatalf("%s (-fake +%s):\n%s", what, w.name, diff)
 	}
 }

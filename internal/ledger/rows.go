@@ -38,12 +38,17 @@ func optional(id uuid.UUID) []byte {
 
 // recent is a [flow.Recent] as a JSON array of milliseconds.
 func recent(r flow.Recent) string {
+	text, _ := json.Marshal(allMillis(r)) // numbers cannot fail
+	return string(text)
+}
+
+// allMillis are times as a row holds them.
+func allMillis(r flow.Recent) []int64 {
 	times := make([]int64, len(r))
 	for i, t := range r {
 		times[i] = t.UnixMilli()
 	}
-	text, _ := json.Marshal(times) // numbers cannot fail
-	return string(text)
+	return times
 }
 
 // parseRecent reads what recent wrote into r.
@@ -52,10 +57,16 @@ func parseRecent(text []byte, r *flow.Recent) error {
 	if err := json.Unmarshal(text, &times); err != nil {
 		return fmt.Errorf("read times: %w", err)
 	}
-	for _, ms := range times {
-		*r = append(*r, time.UnixMilli(ms).UTC())
-	}
+	*r = moments(times)
 	return nil
+}
+
+// moments are times that a row holds as milliseconds.
+func moments(ms []int64) (r flow.Recent) {
+	for _, at := range ms {
+		r = append(r, time.UnixMilli(at).UTC())
+	}
+	return r
 }
 
 // entries is an order form as a JSON array.
@@ -78,17 +89,26 @@ func parseEntries(text []byte, form *[]flow.Entry) error {
 	return nil
 }
 
-// hangs lists the conversations that are loaded with a saved line: a JSON
-// array of their ids in hex.
-func hangs(l flow.Line) string {
-	ids := []string{}
+// loaded are the conversations that are loaded with a saved line: the open
+// ones and the topic.
+func loaded(l flow.Line) []uuid.UUID {
+	ids := []uuid.UUID{}
 	for _, c := range l.Conversations {
 		if c.State.Open() {
-			ids = append(ids, hex.EncodeToString(c.ID[:]))
+			ids = append(ids, c.ID)
 		}
 	}
-	if topic := hex.EncodeToString(l.Topic[:]); l.Topic != uuid.Nil && !slices.Contains(ids, topic) {
-		ids = append(ids, topic)
+	if l.Topic != uuid.Nil && !slices.Contains(ids, l.Topic) {
+		ids = append(ids, l.Topic)
+	}
+	return ids
+}
+
+// hangs is what loaded lists, as a JSON array of hex.
+func hangs(l flow.Line) string {
+	ids := []string{}
+	for _, id := range loaded(l) {
+		ids = append(ids, hex.EncodeToString(id[:]))
 	}
 	text, _ := json.Marshal(ids) // strings of hex cannot fail
 	return string(text)

@@ -26,7 +26,8 @@ import (
 // it, and one for the checkpoints beside it.
 type SQLite struct {
 	path  string
-	lock  *os.File // nil if read-only
+	file  os.FileInfo // of path, when it was opened
+	lock  *os.File    // nil if read-only
 	reads *sql.DB
 	read  queries
 
@@ -105,6 +106,9 @@ func openSQLite(ctx context.Context, databaseURL string, o options) (_ *SQLite, 
 	if err := prepare(ctx, s.reads, s.read.sql()); err != nil {
 		return nil, err
 	}
+	if s.file, err = os.Stat(path); err != nil { //nolint:gosec // the operator names it
+		return nil, err
+	}
 	return s, nil
 }
 
@@ -128,6 +132,11 @@ func (s *SQLite) openWrites(ctx context.Context) (err error) {
 	}
 	if s.conn, err = s.writes.Conn(ctx); err != nil {
 		return err
+	}
+	// A file that is not ours to write SQLite opens for reading, without a word,
+	// until something is written, be it nothing.
+	if _, err := s.conn.ExecContext(ctx, "UPDATE totals SET used = used WHERE name = ''"); err != nil {
+		return fmt.Errorf("write nothing, to try: %w", err)
 	}
 	if err := prepare(ctx, s.conn, s.save.sql()); err != nil {
 		return err

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
 	"time"
 
 	"github.com/google/uuid"
@@ -466,25 +467,20 @@ func (s *SQLite) due(now time.Time, limit int) ([]flow.Message, error) {
 }
 
 // Ping implements [flow.Ledger]: it writes a row, like any save. When ctx ends
-// it gives up waiting, since there is no outcome to be missed.
+// it gives up waiting, since there is no outcome to be missed. A file that was
+// deleted or put in our file's place fails it: what is saved would be lost with
+// the process.
 func (s *SQLite) Ping(ctx context.Context) error {
 	if s.writer == nil {
 		return named("ping", s.reads.PingContext(ctx))
 	}
-	j, err := s.writer.submit(ctx,
-		func() error { return nil },
-		func() error { return run(s.save.spend, "pings", 1) })
-	if err != nil {
-		return named("ping", err)
+	if now, err := os.Stat(s.path); err != nil || !os.SameFile(now, s.file) {
+		return fmt.Errorf("ping: %s is not the file that was opened: it was deleted or replaced", s.path)
 	}
-	select {
-	case <-j.done:
-		return named("ping", j.err)
-	case <-s.writer.closed:
-		return named("ping", errClosed)
-	case <-ctx.Done():
-		return named("ping", fmt.Errorf("the database does not answer: %w", ctx.Err()))
-	}
+	return named("ping", s.writer.knock(ctx, &job{
+		check: func() error { return nil },
+		write: func() error { return run(s.save.spend, "pings", 1) },
+	}))
 }
 
 // parseHangs reads what hangs wrote.

@@ -63,16 +63,23 @@ func tempFile(t testing.TB) string {
 // openFile opens a ledger for as long as the test lasts.
 func openFile(t testing.TB, path string, opts ...Option) *SQLite {
 	t.Helper()
-	s, err := Open(context.Background(), "file:"+path, opts...)
+	s := openURL(t, "file:"+path, opts...)
+	return s.(*SQLite)
+}
+
+// openURL opens a ledger for as long as the test lasts.
+func openURL(t testing.TB, databaseURL string, opts ...Option) flow.Ledger {
+	t.Helper()
+	l, err := Open(context.Background(), databaseURL, opts...)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := s.Close(); err != nil {
+		if err := l.Close(); err != nil {
 			t.Errorf("Close: %v", err)
 		}
 	})
-	return s
+	return l
 }
 
 func openTemp(t testing.TB) *SQLite {

@@ -3,6 +3,7 @@ package ledger
 import (
 	"context"
 	"errors"
+	"fmt"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -32,8 +33,11 @@ type job struct {
 	check func() error
 	// write comes after it, and fails for the whole transaction.
 	write func() error
-	err   error
-	done  chan struct{} // closed when err is the outcome
+	// save is what PostgreSQL does instead of both.
+	save *save
+
+	err  error
+	done chan struct{} // closed when err is the outcome
 
 	// taken is set once, by the writer that begins it or the caller that
 	// gives it up.
@@ -56,8 +60,12 @@ func newWriter(commit func([]*job)) *writer {
 // begun, it never will; once begun, do stays for the outcome, since a caller
 // who left could not know it.
 func (w *writer) do(ctx context.Context, check, write func() error) error {
-	j, err := w.submit(ctx, check, write)
-	if err != nil {
+	return w.await(ctx, &job{check: check, write: write})
+}
+
+// await is do of a job that is made already.
+func (w *writer) await(ctx context.Context, j *job) error {
+	if err := w.enqueue(ctx, j); err != nil {
 		return err
 	}
 	select {
@@ -76,24 +84,40 @@ func (w *writer) do(ctx context.Context, check, write func() error) error {
 	return j.err
 }
 
-// submit queues a job up.
-func (w *writer) submit(ctx context.Context, check, write func() error) (*job, error) {
-	if err := ctx.Err(); err != nil {
-		return nil, err
+// knock is await of a job whose outcome nobody misses: if ctx ends first, it
+// tells that.
+func (w *writer) knock(ctx context.Context, j *job) error {
+	if err := w.enqueue(ctx, j); err != nil {
+		return err
 	}
-	j := &job{check: check, write: write, done: make(chan struct{})}
+	select {
+	case <-j.done:
+		return j.err
+	case <-w.closed:
+		return errClosed
+	case <-ctx.Done():
+		return fmt.Errorf("the database does not answer: %w", ctx.Err())
+	}
+}
+
+// enqueue queues a job up.
+func (w *writer) enqueue(ctx context.Context, j *job) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	j.done = make(chan struct{})
 	select {
 	case <-w.closing:
-		return nil, errClosed
+		return errClosed
 	default:
 	}
 	select {
 	case w.queue <- j:
-		return j, nil
+		return nil
 	case <-ctx.Done():
-		return nil, ctx.Err()
+		return ctx.Err()
 	case <-w.closing:
-		return nil, errClosed
+		return errClosed
 	}
 }
 

@@ -44,6 +44,7 @@ var imports = []row{
 	{pkg: "internal/outbox", may: []string{"flow"}},
 	{pkg: "internal/twilio", may: []string{"flow"}},
 	{pkg: "internal/phonebooth", may: []string{"twiml"}}, // it must not share our bugs
+	{pkg: "internal/pgtest"},
 	{pkg: "internal/repo"},
 	{pkg: "internal/screenshots"},
 	{pkg: "cmd/countersign", may: []string{

@@ -1,0 +1,237 @@
+package ledger
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"slices"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"github.com/countersign/countersign/flow"
+)
+
+// errUnknown is what a save is told when the database went away while it
+// committed, and stayed away: it is there whole or not at all.
+var errUnknown = errors.New("the database went away while it committed: what became of it is not known")
+
+// Save implements [flow.Ledger].
+func (p *Postgres) Save(ctx context.Context, ch flow.Change) error {
+	if p.writer == nil {
+		return errReadOnly
+	}
+	asked, err := newSave(ch)
+	if err != nil {
+		return fmt.Errorf("save: %w", err)
+	}
+	return named("save", p.writer.await(ctx, &job{save: asked}))
+}
+
+// commitGroup does a group of jobs in one transaction. If that fails for what
+// may be one of them, each is done in one of its own, so that only the culprit
+// fails.
+func (p *Postgres) commitGroup(group []*job) {
+	err := p.transact(group)
+	if !culpable(err) || len(group) == 1 {
+		p.fail(group, err)
+		return
+	}
+	for i, j := range group {
+		err := p.transact(group[i : i+1])
+		if err != nil && !culpable(err) {
+			p.fail(group[i:], err) // the database is away: that is waited for once
+			return
+		}
+		p.fail([]*job{j}, err)
+	}
+}
+
+func (p *Postgres) fail(group []*job, err error) {
+	if err == nil {
+		return // each has its outcome
+	}
+	for _, j := range group {
+		j.err = explainPostgres(err)
+	}
+}
+
+// culpable reports whether err may be due to one save of a group.
+func culpable(err error) bool {
+	code := state(err)
+	return code != "" && code != statementTimedOut && !passing(err)
+}
+
+// transact does a group of jobs in one transaction, and sets what each is
+// refused with. If it fails, nothing is written, unless it is with errUnknown.
+func (p *Postgres) transact(group []*job) error {
+	changes := make([]string, 0, len(group))
+	locks := []int64{} // and not nil, which would be NULL
+	for _, j := range group {
+		changes = append(changes, string(j.save.change))
+		locks = append(locks, j.save.locks...)
+	}
+	slices.Sort(locks)
+	locks = slices.Compact(locks)
+
+	var outcomes []string
+	if err := p.outage.bridge(func() (err error) {
+		outcomes, err = p.try(locks, changes)
+		return err
+	}); err != nil {
+		return err
+	}
+	for i, j := range group {
+		j.err = refusal(outcomes[i])
+	}
+	return nil
+}
+
+// refusal is the error that countersign_save returns by its name.
+func refusal(outcome string) error {
+	switch outcome {
+	case "":
+		return nil
+	case "heard":
+		return flow.ErrHeard
+	case "stale":
+		return flow.ErrStale
+	case "claimed":
+		return flow.ErrClaimed
+	case "spent":
+		return flow.ErrSpent
+	default:
+		return errors.New(outcome)
+	}
+}
+
+// try commits once, and finds out what became of it if the answer is lost.
+func (p *Postgres) try(locks []int64, changes []string) ([]string, error) {
+	ctx, cancel := context.WithTimeout(unhurried, p.answerWithin)
+	defer cancel()
+	var outcomes []string
+	err := p.writes.QueryRow(ctx, `SELECT countersign_commit($1, $2, $3, $4)`,
+		p.id, p.round+1, locks, changes).Scan(&outcomes)
+	switch {
+	case err == nil:
+		p.round++
+		return outcomes, nil
+	case state(err) == roundCalledOff:
+		// Our row is not as we left it: a backup was restored, or a standby
+		// promoted that had not heard of our last commit.
+		p.enlist()
+		return nil, err
+	case undone(err):
+		return nil, err
+	}
+	p.outage.begin()
+	outcomes, untold := p.callOff()
+	if untold != nil {
+		// It may be committed yet, under the name that we had.
+		p.enlist()
+		return nil, fmt.Errorf("%w (%v, then %v)", errUnknown, err, untold) //nolint:errorlint // it must not look as if it could be tried again
+	}
+	p.round++
+	if outcomes == nil {
+		return nil, err
+	}
+	return outcomes, nil
+}
+
+// enlist gives us a new name in the table of writers.
+func (p *Postgres) enlist() { p.id, p.round = uuid.New(), 0 }
+
+// callOff returns the outcomes of the round whose answer was lost, or nil if
+// there are none, and then sees to it that there never will be: a commit that
+// still is on its way fails.
+func (p *Postgres) callOff() (outcomes []string, err error) {
+	err = p.outage.bridge(func() error {
+		ctx, cancel := context.WithTimeout(unhurried, p.answerWithin)
+		defer cancel()
+		// If the commit is under way, this waits for its end.
+		_, err := p.writes.Exec(ctx, `INSERT INTO writers AS was VALUES ($1, $2, NULL, now())
+			ON CONFLICT (id) DO UPDATE SET round = excluded.round, outcomes = NULL, at = now()
+			WHERE was.round < excluded.round`, p.id, p.round+1)
+		if err != nil {
+			return err
+		}
+		return p.writes.QueryRow(ctx, `SELECT outcomes FROM writers WHERE id = $1`, p.id).Scan(&outcomes)
+	})
+	return outcomes, err
+}
+
+// Take implements [flow.Ledger]. If its answer is lost, what it took is due
+// again when the leases end.
+func (p *Postgres) Take(ctx context.Context, now, until time.Time, limit int) ([]flow.Message, error) {
+	if p.writer == nil {
+		return nil, errReadOnly
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, named("take", err)
+	}
+	var taken []flow.Message
+	err := p.outage.bridge(func() (err error) {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), p.answerWithin)
+		defer cancel()
+		rows, err := p.writes.Query(ctx, takeMessages, now.UnixMilli(), max(0, limit), until.UnixMilli())
+		if err == nil {
+			taken, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (flow.Message, error) { return scanMessage(row) })
+		}
+		if err != nil && !undone(err) {
+			return fmt.Errorf("%w (%v)", errUnknown, err) //nolint:errorlint // not to be tried again
+		}
+		return err
+	})
+	return taken, named("take", explainPostgres(err))
+}
+
+// Ping implements [flow.Ledger]: it commits, like any save. When ctx ends it
+// gives up waiting, since there is no outcome to be missed.
+func (p *Postgres) Ping(ctx context.Context) error {
+	if p.writer == nil {
+		return named("ping", p.row(ctx, `SELECT 1`).Scan(new(int)))
+	}
+	return named("ping", p.writer.knock(ctx, &job{save: &save{change: []byte("{}")}}))
+}
+
+// locks are what countersign_commit locks for ch: a number for the name of
+// each thing that its checks look at, whether it is there or not. Should two
+// names have one number, their savers wait for each other and no more.
+func locks(ch flow.Change) []int64 {
+	var all []int64
+	lock := func(kind string, name ...string) {
+		h := fnv.New64a()
+		for _, part := range append([]string{"countersign", kind}, name...) {
+			_, _ = h.Write(append([]byte(part), 0))
+		}
+		all = append(all, int64(h.Sum64())) //nolint:gosec // any number will do
+	}
+	sid := func(sid string) {
+		if sid != "" {
+			lock("sid", sid)
+		}
+	}
+	for _, l := range ch.Lines {
+		lock("line", l.Number.E164(), l.Sender)
+	}
+	for _, m := range ch.Messages {
+		sid(m.SID)
+	}
+	if s := ch.Settle; s != nil {
+		lock("message", s.Message.String())
+		sid(s.SID)
+	}
+	if in := ch.Inbound; in != nil {
+		sid(in.SID)
+	}
+	if r := ch.Receipt; r != nil {
+		lock("message", r.Message.String())
+		sid(r.SID)
+	}
+	for _, s := range ch.Spend {
+		lock("total", s.Total)
+	}
+	return all
+}

@@ -35,7 +35,7 @@ lint: ## gofmt, vet, golangci-lint, tidy modules, generated files in step
 	for m in $(MODULES); do go -C $$m mod tidy -diff || exit 1; done
 	for m in $(CODE); do go -C $$m vet ./... || exit 1; done
 	$(LINT) config verify
-	for m in $(CODE); do (cd $$m && $(LINT) run) || exit 1; done
+	for m in $(CODE); do (cd $$m && $(LINT) run --allow-parallel-runners) || exit 1; done
 	tools/generate-check
 
 .PHONY: fmt

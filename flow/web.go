@@ -95,8 +95,7 @@ func (t *turn) again(l *Line, c *Conversation, a Asking, s *Standing) error {
 		*s = t.standing(l, c, Again)
 	case ReasonOptOut:
 		if c.State != Unreachable {
-			t.happens(l, c, Withheld, "")
-			c.Failure = ClassOptedOut
+			return refused(r) // locked it stays, until a new PIN can be texted
 		}
 		*s = t.standing(l, c, "") // which says why
 	case ReasonSoon:

@@ -41,6 +41,11 @@ func (o *Outbox) text(ctx context.Context, m flow.Message) {
 		if m, ok = o.hold(ctx, m); !ok || o.look(ctx, m, text, since) {
 			return
 		}
+		// Looking takes up to a deadline, in which the order may have ended, or
+		// moved to another number.
+		if text, ok = o.render(ctx, m); !ok {
+			return
+		}
 	}
 	if m, ok = o.hold(ctx, m); !ok {
 		return

@@ -274,6 +274,37 @@ func TestWhatIsNotWorthSendingIsNotSent(t *testing.T) {
 	})
 }
 
+// finding does something while it looks.
+type finding struct {
+	flow.Sender
+	meanwhile func()
+}
+
+func (f finding) Find(ctx context.Context, t flow.Text, since time.Time) ([]flow.Found, error) {
+	f.meanwhile()
+	return f.Sender.Find(ctx, t, since)
+}
+
+func TestWhatIsNotWorthSendingAfterALookIsNotSent(t *testing.T) {
+	var meanwhile func()
+	inBubble(t, func(b *bench) {
+		m := b.write()
+		meanwhile = func() {
+			b.clerk.mu.Lock()
+			defer b.clerk.mu.Unlock()
+			b.clerk.dropped[m.ID] = true
+		}
+		pass(flow.Lease + time.Second)
+		b.start()
+		b.is(m, flow.Dropped, 0)
+		if n := b.sender.Looked(); n != 1 {
+			t.Errorf("it was looked for %d times", n)
+		}
+	}, func(c *Config) {
+		c.Sender = finding{c.Sender, func() { meanwhile() }}
+	})
+}
+
 func TestWhatCannotBeRenderedIsTriedAgain(t *testing.T) {
 	inBubble(t, func(b *bench) {
 		b.clerk.err = errDown

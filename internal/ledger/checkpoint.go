@@ -28,12 +28,18 @@ type checkpointer struct {
 	closed  sync.WaitGroup
 }
 
-func newCheckpointer(path string) (*checkpointer, error) {
+func newCheckpointer(opening context.Context, path string) (*checkpointer, error) {
 	db, err := sql.Open("sqlite", dsn(path, url.Values{"mode": {"rw"}, "_synchronous": {"FULL"}}))
 	if err != nil {
 		return nil, err
 	}
 	db.SetMaxOpenConns(1)
+	// What a process that was killed has left is copied before the first save:
+	// else one that is killed again and again only ever makes it longer.
+	if _, err := db.ExecContext(opening, "PRAGMA wal_checkpoint(TRUNCATE)"); err != nil {
+		_ = db.Close()
+		return nil, err
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	c := &checkpointer{db: db, long: longWAL, due: make(chan struct{}, 1), closing: cancel}
 	c.closed.Go(func() {

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -187,4 +188,45 @@ func intactAndSpent(t *testing.T, l flow.Ledger) (spent int) {
 		t.Errorf("integrity check: %s, %v", verdict, err)
 	}
 	return spent
+}
+
+// A process that is killed again and again, each time before its first
+// checkpoint, must not make the WAL longer and longer.
+func TestKillsDoNotMakeTheWALGrow(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "test.db")
+	var longest int64
+	for range 5 {
+		l, err := Open(t.Context(), "file:"+path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 50 {
+			if err := l.Ping(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		wal, err := os.ReadFile(path + "-wal")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if longest == 0 {
+			longest = int64(len(wal))
+		}
+		if int64(len(wal)) > 2*longest {
+			t.Errorf("the WAL has %d bytes, after %d at first", len(wal), longest)
+		}
+		// Killed: what it had not copied is still there at the next start.
+		main, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := l.Close(); err != nil {
+			t.Fatal(err)
+		}
+		for name, text := range map[string][]byte{path: main, path + "-wal": wal} {
+			if err := os.WriteFile(name, text, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
 }

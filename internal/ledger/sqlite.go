@@ -141,7 +141,7 @@ func (s *SQLite) openWrites(ctx context.Context) (err error) {
 	if err := prepare(ctx, s.conn, s.save.sql()); err != nil {
 		return err
 	}
-	if s.checkpoints, err = newCheckpointer(s.path); err != nil {
+	if s.checkpoints, err = newCheckpointer(ctx, s.path); err != nil {
 		return err
 	}
 	s.writer = newWriter(s.commitGroup)

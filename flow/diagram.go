@@ -51,32 +51,47 @@ func (m Machine) Table() string {
 	return b.String()
 }
 
-// arrows gathers rows between the same two states into one arrow.
-func (m Machine) arrows() (arrows [][2]State, labels map[[2]State][]string) {
-	labels = map[[2]State][]string{}
+// An Arrow is all that takes a conversation from one state to another, or
+// back to where it is.
+type Arrow struct {
+	From, To State
+	Events   []Event
+}
+
+// Arrows are m's, in the order of the states and events.
+func (m Machine) Arrows() []Arrow {
+	var arrows []Arrow
 	for _, r := range m.rows() {
-		between := [2]State{r.from, r.to}
-		if !slices.Contains(arrows, between) {
-			arrows = append(arrows, between)
+		i := slices.IndexFunc(arrows, func(a Arrow) bool { return a.From == r.from && a.To == r.to })
+		if i < 0 {
+			i, arrows = len(arrows), append(arrows, Arrow{From: r.from, To: r.to})
 		}
-		labels[between] = append(labels[between], string(r.event))
+		arrows[i].Events = append(arrows[i].Events, r.event)
 	}
-	return arrows, labels
+	return arrows
+}
+
+// label names the events of a, with sep between them.
+func (a Arrow) label(sep string) string {
+	words := make([]string, 0, len(a.Events))
+	for _, ev := range a.Events {
+		words = append(words, string(ev))
+	}
+	return strings.Join(words, sep)
 }
 
 // Mermaid draws m as a state diagram: https://mermaid.js.org/syntax/stateDiagram.html.
 func (m Machine) Mermaid() string {
 	var b strings.Builder
 	b.WriteString("stateDiagram-v2\n")
-	arrows, labels := m.arrows()
 	name := func(s State) string {
 		if s == New {
 			return "[*]"
 		}
 		return string(s)
 	}
-	for _, a := range arrows {
-		fmt.Fprintf(&b, "    %s --> %s: %s\n", name(a[0]), name(a[1]), strings.Join(labels[a], ", "))
+	for _, a := range m.Arrows() {
+		fmt.Fprintf(&b, "    %s --> %s: %s\n", name(a.From), name(a.To), a.label(", "))
 	}
 	for _, s := range States {
 		if !s.Open() {
@@ -95,9 +110,8 @@ func (m Machine) DOT() string {
 			fmt.Fprintf(&b, "  %s [peripheries=2]\n", s)
 		}
 	}
-	arrows, labels := m.arrows()
-	for _, a := range arrows {
-		fmt.Fprintf(&b, "  %s -> %s [label=%q]\n", a[0], a[1], strings.Join(labels[a], "\n"))
+	for _, a := range m.Arrows() {
+		fmt.Fprintf(&b, "  %s -> %s [label=%q]\n", a.From, a.To, a.label("\n"))
 	}
 	b.WriteString("}\n")
 	return b.String()

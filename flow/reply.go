@@ -142,7 +142,7 @@ func (t *turn) guess(l *Line, r Reading) (Saying, *Conversation) {
 		return AnswerLocked, about
 	case SayExpired:
 		if refusal := t.textAgain(l, about); refusal.Reason != "" {
-			t.tells(func() { t.Watcher.Refused(refusal.Reason) })
+			t.held(about, refusal)
 			return AnswerNoMore, about
 		}
 		return AnswerExpired, about
@@ -205,7 +205,7 @@ func (t *turn) anew(l *Line, reference string) (Saying, *Conversation) {
 	case ReasonSoon:
 		return AnswerOnItsWay, c
 	default:
-		t.tells(func() { t.Watcher.Refused(refusal.Reason) })
+		t.held(c, refusal)
 		return AnswerNoMore, c
 	}
 }
@@ -266,7 +266,7 @@ func (t *turn) start(l *Line, h Heard, r Reading) (Saying, *Conversation) {
 		ev = Renewed
 	}
 	if refusal := t.refusal(l, c, ev == Renewed); refusal.Reason != "" {
-		t.tells(func() { t.Watcher.Refused(refusal.Reason) })
+		t.held(c, refusal)
 		return AnswerNoMore, c
 	}
 	t.happens(l, c, ev, "")

@@ -340,21 +340,29 @@ func (d *Desk) about(
 	ctx context.Context, b Browser, order uuid.UUID, to Number,
 	ask func(*turn, *Line, *Conversation) error,
 ) error {
+	return d.onItsLine(ctx, Web, func() (Conversation, error) { return d.own(ctx, b, order) }, to, ask)
+}
+
+// onItsLine changes the order that find finds, on whatever line it is by then.
+func (d *Desk) onItsLine(
+	ctx context.Context, ch Channel, find func() (Conversation, error), to Number,
+	ask func(*turn, *Line, *Conversation) error,
+) error {
 	for ctx.Err() == nil {
-		c, err := d.own(ctx, b, order)
+		found, err := find()
 		switch {
 		case err != nil:
 			return err
-		case !c.State.Open():
-			return ended(&c)
+		case !found.State.Open():
+			return ended(&found)
 		}
-		lines := []LineID{c.Line}
-		if to != "" && to != c.Line.Number {
+		lines := []LineID{found.Line}
+		if to != "" && to != found.Line.Number {
 			lines = append(lines, LineID{to, d.Rules.Sender})
 		}
-		err = d.change(ctx, Web, func(t *turn) error {
+		err = d.change(ctx, ch, func(t *turn) error {
 			l := &t.lines[0]
-			c := l.Find(order)
+			c := l.Find(found.ID)
 			switch {
 			case c == nil:
 				return errElsewhere

@@ -11,6 +11,9 @@
 // Handlers return errors, and one place logs and renders those (errors.go). No
 // log line, error or label holds a PIN, a whole number or what was in a form.
 //
+// On the private listener ops looks into orders and texts (ops*.go), by pages
+// without a script.
+//
 // Every page works without JavaScript; pages/order.js spares the customer
 // steps. Start reading at the table of routes in server.go.
 package handlers

@@ -16,7 +16,7 @@ import (
 type demoCommand struct {
 	ListenAddr string `default:":8080" placeholder:"ADDR" help:"The shop (${default})."`
 	BoothAddr  string `default:":8081" placeholder:"ADDR" help:"The telephones (${default})."`
-	OpsAddr    string `default:"127.0.0.1:9091" placeholder:"ADDR" help:"Metrics (${default})."`
+	OpsAddr    string `default:"127.0.0.1:9091" placeholder:"ADDR" help:"Orders, the outbox, metrics (${default})."`
 	LogLevel   string `env:"LOG_LEVEL" default:"warn" enum:"debug,info,warn,error" placeholder:"LEVEL" help:"debug, info, warn or error (${default})."`
 }
 
@@ -90,7 +90,7 @@ func (c demoCommand) Run(ctx context.Context, w world) (err error) {
 
   shop        %s
   telephones  http://%s
-  ops         http://%s/metrics
+  ops         http://%s/ops/
 
 Try it: order at the shop with any US mobile number, such as (415) 555-0123,
 and press Get PIN. Read the text at the telephones. Type the PIN into the

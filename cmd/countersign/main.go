@@ -33,6 +33,8 @@ type commands struct {
 	Serve   serveCommand   `cmd:"" help:"Take orders, text PINs, hear replies."`
 	Demo    demoCommand    `cmd:"" help:"The same with telephones to type on, and no Twilio account."`
 	Doctor  doctorCommand  `cmd:"" help:"Check that settings, Twilio, database and public address fit, and say what to do."`
+	Orders  ordersCommand  `cmd:"" help:"List orders, newest first."`
+	Show    showCommand    `cmd:"" help:"Tell what happened to an order."`
 	Migrate migrateCommand `cmd:"" help:"Bring the database's tables up to date, which serve does too."`
 	Backup  backupCommand  `cmd:"" help:"Copy the database file, beside the serve that is at work on it."`
 	Flow    flowCommand    `cmd:"" help:"Print the conversation's table, or draw it."`

@@ -13,10 +13,11 @@ import (
 )
 
 // opsServer answers on the private listener: metrics to whoever reaches it,
-// the rest to those on this machine or with the token.
-func opsServer(c checked, m *metrics.Metrics, log *slog.Logger) *http.Server {
+// the pages and profiles to those on this machine or with the token.
+func opsServer(c checked, m *metrics.Metrics, pages http.Handler, log *slog.Logger) *http.Server {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", m.Handler())
+	mux.Handle("/ops/", trusted(c.OpsToken, pages))
 	private := func(path string, h http.HandlerFunc) { mux.Handle(path, trusted(c.OpsToken, h)) }
 	private("GET /debug/pprof/", pprof.Index)
 	private("GET /debug/pprof/cmdline", pprof.Cmdline)
@@ -35,13 +36,17 @@ func opsServer(c checked, m *metrics.Metrics, log *slog.Logger) *http.Server {
 // trusted answers only those who bring the token, or, if there is none, those
 // on this machine. Of the latter it wants a Host that is this machine too: a
 // page on the web can have a browser here ask, but under its own name.
+//
+// Programs bring the token as Bearer. Browsers, which ask their user for it,
+// bring it as Basic's password, whatever the name: they keep it to this origin
+// until they are closed, so there is no session of ours to lose.
 func trusted(token string, h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if token != "" {
-			given, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
-			if !ok || subtle.ConstantTimeCompare([]byte(given), []byte(token)) != 1 {
-				w.Header().Set("WWW-Authenticate", "Bearer")
-				http.Error(w, "bring OPS_TOKEN: Authorization: Bearer …", http.StatusUnauthorized)
+			if subtle.ConstantTimeCompare([]byte(broughtBy(r)), []byte(token)) != 1 {
+				w.Header().Add("WWW-Authenticate", `Basic realm="countersign ops: any name, and OPS_TOKEN", charset="UTF-8"`)
+				w.Header().Add("WWW-Authenticate", "Bearer")
+				http.Error(w, "bring OPS_TOKEN: as the password, or Authorization: Bearer …", http.StatusUnauthorized)
 				return
 			}
 		} else if !loopback(r.RemoteAddr) || !loopback(r.Host) {
@@ -50,6 +55,17 @@ func trusted(token string, h http.Handler) http.Handler {
 		}
 		h.ServeHTTP(w, r)
 	})
+}
+
+// broughtBy is the token that r brings; empty for none.
+func broughtBy(r *http.Request) string {
+	if _, password, ok := r.BasicAuth(); ok {
+		return password
+	}
+	if token, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer "); ok {
+		return token
+	}
+	return ""
 }
 
 // loopback reports whether an address or Host is this machine's own.

@@ -28,6 +28,8 @@ import (
 //	tab BROWSER NAME                            opens another tab, by that name
 //	hook METHOD PATH [-FLAG …] [FIELD=VALUE …]  somebody calls a webhook
 //	get URL                                     a page of what is starting
+//	ops METHOD PATH [FIELD=VALUE …]             somebody in ops asks, with OPS_TOKEN if there is one
+//	terminal ARG …                              somebody in ops runs countersign
 //	status CODE             that was the answer to the last of these, or to >
 //	together A -- B         does two of them in the same instant
 //	begin A | end           does one of them, and waits for its answer later
@@ -88,7 +90,7 @@ var (
 
 		"order": (*shop).placeOrder, "tab": (*shop).openTab,
 		"web": asking("web"), "json": asking("json"), "hook": asking("hook"),
-		"get": (*shop).get, "status": (*shop).status,
+		"get": (*shop).get, "ops": (*shop).ops, "terminal": (*shop).terminal, "status": (*shop).status,
 		"together": (*shop).together, "begin": (*shop).begin, "end": (*shop).finish,
 
 		"state": (*shop).state, "text": (*shop).text, "metric": (*shop).metric,

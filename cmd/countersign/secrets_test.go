@@ -22,6 +22,7 @@ var innocent = regexp.MustCompile(strings.Join([]string{
 	`\b1[0-9]{12}\b`,                                               // in milliseconds
 	`\b[0-9]+(?:\.[0-9]+)?(?:ns|µs|ms|s|m|h)\b`,                    // a duration
 	`\b127\.0\.0\.1:[0-9]+\b`,                                      // an address
+	`\?v=[0-9a-f]{12}\b`,                                           // a version of a page's file
 }, "|"))
 
 // leaked are the secrets that text holds. What is known to be there, such as
@@ -106,6 +107,13 @@ func (s *shop) inspect() error {
 	}
 	if found := leaked(samples(metrics), nil, slices.Concat(pins, s.national(numbers), bodies)); len(found) > 0 {
 		return fmt.Errorf("the metrics hold %q", found)
+	}
+	pages, err := s.opsPages()
+	if err != nil {
+		return err
+	}
+	if found := leaked(pages, nil, append(pins, s.national(numbers)...)); len(found) > 0 {
+		return fmt.Errorf("the ops pages hold %q", found)
 	}
 	return nil
 }

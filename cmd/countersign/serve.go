@@ -109,7 +109,11 @@ func newService(ctx context.Context, c checked, log *slog.Logger) (_ *service, e
 		return nil, err
 	}
 	s.public = edge.HTTP(c.ListenAddr)
-	s.ops = opsServer(c, s.metrics, log)
+	pages, err := s.opsPages(c, desk, sender, rows)
+	if err != nil {
+		return nil, err
+	}
+	s.ops = opsServer(c, s.metrics, pages, log)
 	return s, nil
 }
 

@@ -39,8 +39,8 @@ type Settings struct {
 	DatabaseURL string `env:"DATABASE_URL" default:"file:countersign.db" placeholder:"URL" help:"Where lines, orders and texts are kept (${default}). Or DATABASE_URL_FILE."`
 
 	ListenAddr string `env:"LISTEN_ADDR" default:":8080" placeholder:"ADDR" help:"The public listener: pages and webhooks (${default})."`
-	OpsAddr    string `env:"OPS_ADDR" default:"127.0.0.1:9091" placeholder:"ADDR" help:"The private listener: metrics and pprof (${default})."`
-	OpsToken   string `env:"OPS_TOKEN" placeholder:"TOKEN" help:"Bearer token for pprof from other machines; without it, it answers on loopback only. Or OPS_TOKEN_FILE."`
+	OpsAddr    string `env:"OPS_ADDR" default:"127.0.0.1:9091" placeholder:"ADDR" help:"The private listener: metrics, the ops pages and pprof (${default})."`
+	OpsToken   string `env:"OPS_TOKEN" placeholder:"TOKEN" help:"Lets other machines see the ops pages and pprof: a browser's password, or a Bearer token. Without it they answer on loopback only. Or OPS_TOKEN_FILE."`
 
 	ShopName      string `env:"SHOP_NAME" default:"Shop" placeholder:"NAME" help:"Named in every text, so that customers know who asks (${default})."`
 	DefaultRegion string `env:"DEFAULT_REGION" default:"US" placeholder:"CC" help:"The country that numbers without a country code are read in (${default})."`

@@ -1,0 +1,11 @@
+package flowtest_test
+
+import (
+	"testing"
+
+	"github.com/countersign/countersign/flow/flowtest"
+)
+
+func TestFakeRecords(t *testing.T) {
+	flowtest.TestRecords(t, func(*testing.T) flowtest.RecordLedger { return flowtest.NewLedger() })
+}

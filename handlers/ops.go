@@ -1,0 +1,192 @@
+package handlers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"runtime/debug"
+	"strconv"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/countersign/countersign/flow"
+)
+
+// An OpsDesk does by hand what [flow.Desk] does for customers.
+type OpsDesk interface {
+	Inspect(ctx context.Context, order uuid.UUID) (flow.Inspection, error)
+	ResendFor(ctx context.Context, order uuid.UUID) error
+	DeclineFor(ctx context.Context, order uuid.UUID) error
+}
+
+var _ OpsDesk = (*flow.Desk)(nil)
+
+// An OpsLedger is what ops reads of a [flow.Ledger].
+type OpsLedger interface {
+	Reload(ctx context.Context, id flow.LineID) (flow.Line, error)
+	Message(ctx context.Context, id uuid.UUID) (flow.Message, error)
+	MessageBySID(ctx context.Context, sid string, since time.Time) (flow.Message, error)
+	Census(ctx context.Context, now time.Time) (flow.Census, error)
+}
+
+// A Setting is one in force. Its value is fit to be shown: a secret's is not
+// the secret.
+type Setting struct{ Name, Value, Help string }
+
+// OpsConfig is what the ops pages are made of. All of it is required.
+type OpsConfig struct {
+	Desk    OpsDesk
+	Ledger  OpsLedger
+	Records flow.Records
+	// Class sorts Twilio's error codes; see [flow.Sender].
+	Class func(code int) flow.Class
+	Rules flow.Rules
+	// Settings are those in force.
+	Settings []Setting
+	Log      *slog.Logger
+	Now      func() time.Time
+}
+
+// Ops answers the ops pages below /ops/. It is for the private listener alone:
+// who may ask is decided in front of it, but for posts from another site, which
+// it refuses. Every number is masked until it is asked for by a POST.
+type Ops struct {
+	OpsConfig
+	pages   *opsPages
+	handler http.Handler
+}
+
+// NewOps returns the ops pages, or what is wrong with c.
+func NewOps(c OpsConfig) (*Ops, error) {
+	if c.Desk == nil || c.Ledger == nil || c.Records == nil || c.Class == nil || c.Log == nil || c.Now == nil {
+		return nil, errors.New("set up the ops pages: something is missing")
+	}
+	pages, err := readOpsPages()
+	if err != nil {
+		return nil, fmt.Errorf("read the ops pages: %w", err)
+	}
+	o := &Ops{OpsConfig: c, pages: pages}
+	o.handler = o.safeguard(http.NewCrossOriginProtection().Handler(o.routes()))
+	return o, nil
+}
+
+// ServeHTTP answers below /ops/.
+func (o *Ops) ServeHTTP(w http.ResponseWriter, r *http.Request) { o.handler.ServeHTTP(w, r) }
+
+// routes holds every ops page. Nothing but a POST changes anything; a search
+// is one too, so that no URL holds a number.
+func (o *Ops) routes() http.Handler {
+	mux := http.NewServeMux()
+	for pattern, h := range map[string]handler{
+		"GET /ops/{$}":                  o.orders,
+		"POST /ops/find":                o.find,
+		"GET /ops/orders/{id}":          o.order,
+		"POST /ops/orders/{id}/number":  o.reveal,
+		"POST /ops/orders/{id}/resend":  o.byHand("resend", o.Desk.ResendFor),
+		"POST /ops/orders/{id}/decline": o.byHand("decline", o.Desk.DeclineFor),
+		"GET /ops/texts":                o.texts,
+		"GET /ops/outbox":               o.outbox,
+		"POST /ops/outbox/{id}/try":     o.tryNow,
+		"GET /ops/flow":                 o.flow,
+		"GET /ops/settings":             o.settings,
+		"GET /ops/static/{file}":        o.static,
+		"/ops/":                         func(http.ResponseWriter, *http.Request) error { return errNoPage },
+	} {
+		mux.HandleFunc(pattern, o.handle(h))
+	}
+	return mux
+}
+
+// safeguard sets the headers that every answer has. No page has a script.
+func (o *Ops) safeguard(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h := w.Header()
+		h.Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; img-src 'self' data:; "+
+			"form-action 'self'; frame-ancestors 'none'; base-uri 'none'")
+		h.Set("Referrer-Policy", "same-origin")
+		h.Set("X-Content-Type-Options", "nosniff")
+		h.Set("Cross-Origin-Opener-Policy", "same-origin")
+		h.Set("Cross-Origin-Resource-Policy", "same-origin")
+		h.Set("Cache-Control", "no-store")
+		next.ServeHTTP(w, r)
+	})
+}
+
+// opsWithin bounds what a page may take: nobody waits longer, and the database
+// has other things to do.
+const opsWithin = 10 * time.Second
+
+// handle adapts h to net/http. It alone logs and renders errors.
+func (o *Ops) handle(h handler) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		ctx, cancel := context.WithTimeout(r.Context(), opsWithin)
+		defer cancel()
+		defer func() {
+			if p := recover(); p != nil { // it may hold a number: only its kind is told
+				o.Log.ErrorContext(ctx, "panic", "route", r.Pattern, "panic", fmt.Sprintf("%T", p), "stack", string(debug.Stack()))
+				o.fail(w, r, errors.New("panic"))
+			}
+		}()
+		if err := h(w, r.WithContext(ctx)); err != nil {
+			o.fail(w, r, err)
+		}
+	}
+}
+
+// fail tells what went wrong: that much is ops' to know, except for what an
+// error of the database may quote.
+func (o *Ops) fail(w http.ResponseWriter, r *http.Request, err error) {
+	e, known := refused(err)
+	if !known {
+		o.Log.ErrorContext(r.Context(), "ops page failed", "route", r.Pattern, "error", err)
+		e = &refusal{Status: http.StatusInternalServerError, Message: "That failed; the log says why."}
+		if errors.Is(err, context.DeadlineExceeded) {
+			e = &refusal{Status: http.StatusServiceUnavailable, Message: "The database took too long. Ask for less, or look at it first."}
+		}
+	}
+	o.render(w, r, e.Status, "error.html", opsPage{Title: http.StatusText(e.Status), Problem: e.detail()})
+}
+
+// idIn is the id in the path.
+func idIn(r *http.Request) (uuid.UUID, error) {
+	id, err := uuid.Parse(r.PathValue("id"))
+	if err != nil {
+		return uuid.Nil, errNoPage
+	}
+	return id, nil
+}
+
+// olderThan is the id that a page goes on before.
+func olderThan(text string) (uuid.UUID, error) {
+	if text == "" {
+		return uuid.Nil, nil
+	}
+	id, err := uuid.Parse(text)
+	if err != nil {
+		return uuid.Nil, errNoPage
+	}
+	return id, nil
+}
+
+// codeIn is Twilio's code in a query: 0 for any, "none" for none.
+func codeIn(text string) (int, error) {
+	switch text {
+	case "":
+		return 0, nil
+	case "none":
+		return flow.NoCode, nil
+	}
+	code, err := strconv.Atoi(text)
+	if err != nil || code <= 0 {
+		return 0, errNoPage
+	}
+	return code, nil
+}
+
+func (o *Ops) settings(w http.ResponseWriter, r *http.Request) error {
+	o.render(w, r, http.StatusOK, "settings.html", opsPage{Title: "Settings in force", Settings: o.Settings})
+	return nil
+}

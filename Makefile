@@ -28,6 +28,7 @@ build: ## build both programs into bin/
 test: ## run every test, under the race detector, installing what they need
 	tools/install
 	for m in $(CODE); do go -C $$m test -race -timeout $(TESTTIMEOUT) ./... || exit 1; done
+	tools/fuzz 1000x
 
 .PHONY: lint
 lint: ## gofmt, vet, golangci-lint, tidy modules, generated files in step

@@ -48,7 +48,7 @@ generate: ## rewrite the files that are made from others
 	go generate ./...
 
 .PHONY: soak
-soak: ## test longer: more random cases, every fuzz target
+soak: ## test longer: a thousand kills, more random cases, every fuzz target
 	tools/install
 	tools/soak
 

@@ -32,6 +32,9 @@ type Config struct {
 	Texts   *Texts
 	Rules   Rules
 	Log     *slog.Logger
+	// Alone says that no other process writes the ledger. A text that has just
+	// been written then leaves without another look at the database.
+	Alone bool
 	// Now is the clock; it may step either way.
 	Now func() time.Time
 	// Patience is how long Get PIN waits for Twilio's first answer; 0 means
@@ -69,7 +72,7 @@ type Desk struct {
 	breakers  breakers
 }
 
-// NewDesk returns a desk. All of c must be set but Patience.
+// NewDesk returns a desk. All of c must be set but Alone and Patience.
 func NewDesk(c Config) *Desk {
 	c.Patience = cmp.Or(c.Patience, Patience)
 	d := &Desk{Config: c, seed: maphash.MakeSeed()}

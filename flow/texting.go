@@ -26,11 +26,11 @@ const (
 // is settled as [Dropped] and Text fails with [ErrDropped]. A PIN that expired
 // before it could leave is replaced by a new one, if the guard allows it.
 func (d *Desk) Text(ctx context.Context, m Message) (Text, error) {
-	load := d.Ledger.Line
-	if m.Attempt > 1 || d.now().Sub(m.Created).Abs() > time.Second {
-		// Time has passed, and other machines may have changed the line: what
-		// is in the cache must not have a number texted that was changed away.
-		load = d.Ledger.Reload
+	// What is in the cache must not have a number texted that was changed away:
+	// by another process, or by a save whose outcome nobody was told.
+	load := d.Ledger.Reload
+	if d.Alone && m.Attempt == 1 && d.now().Sub(m.Created).Abs() <= time.Second {
+		load = d.Ledger.Line
 	}
 	lines, err := d.load(ctx, load, []LineID{m.Line})
 	if err != nil {

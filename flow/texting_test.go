@@ -252,6 +252,41 @@ func TestTextsNotWorthSendingAreDropped(t *testing.T) {
 	}
 }
 
+// A hoarder answers for each line with what it loaded first, as a cache does
+// that nobody tells of another process's saves.
+type hoarder struct {
+	flow.Ledger
+	lines map[flow.LineID]flow.Line
+}
+
+func (h hoarder) Line(ctx context.Context, id flow.LineID) (flow.Line, error) {
+	if l, ok := h.lines[id]; ok {
+		return l.Clone(), nil
+	}
+	l, err := h.Reload(ctx, id)
+	h.lines[id] = l.Clone()
+	return l, err
+}
+
+func TestOneDeskOfManyLooksPastItsCacheBeforeItTexts(t *testing.T) {
+	s := newShop(t)
+	order := ask(t, s, ann)
+	hoards := hoarder{s.Ledger, map[flow.LineID]flow.Line{}}
+	if _, err := hoards.Line(ctx, s.Line(ann)); err != nil {
+		t.Fatal(err)
+	}
+	elsewhere := s.Desk
+	s.Ledger = hoards
+	nudged := message(t, s, order)
+	s.Restart()
+	if _, err := elsewhere.Renumber(ctx, browser, order, bert.E164()); err != nil {
+		t.Fatal(err)
+	}
+	if text, err := s.Desk.Text(ctx, nudged); !errors.Is(err, flow.ErrDropped) {
+		t.Errorf("a number that was changed away is texted: to %s, %v", text.To, err)
+	}
+}
+
 func TestAPINThatExpiresBeforeItLeavesIsReplaced(t *testing.T) {
 	s := newShop(t)
 	order := ask(t, s, ann)

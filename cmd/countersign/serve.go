@@ -25,8 +25,16 @@ import (
 	"github.com/countersign/countersign/twiml"
 )
 
-// clock is what the whole service tells the time by.
-var clock = time.Now
+// What the tests put something else in place of, so that a service can be
+// killed at the moments that matter.
+var (
+	// clock is what the whole service tells the time by.
+	clock = time.Now
+	// openLedger opens the database that a URL names.
+	openLedger = func(ctx context.Context, url string) (flow.Ledger, error) { return ledger.Open(ctx, url) }
+	// at is told of each point in a text's life; nil for nobody.
+	at func(outbox.Point)
+)
 
 type serveCommand struct {
 	Settings `embed:""`
@@ -72,7 +80,7 @@ func newService(ctx context.Context, c checked, log *slog.Logger) (_ *service, e
 		}
 	}()
 	s.metrics = metrics.New(prometheus.NewRegistry(), metrics.Config{Version: buildVersion(), Countries: c.countries})
-	rows, err := ledger.Open(ctx, c.DatabaseURL)
+	rows, err := openLedger(ctx, c.DatabaseURL)
 	if err != nil {
 		return nil, fmt.Errorf("open the database: %w", err)
 	}
@@ -92,7 +100,7 @@ func newService(ctx context.Context, c checked, log *slog.Logger) (_ *service, e
 	if err != nil {
 		return nil, err
 	}
-	s.outbox = outbox.New(outbox.Config{Ledger: s.ledger, Clerk: desk, Sender: sender, Now: clock, Log: log})
+	s.outbox = outbox.New(outbox.Config{Ledger: s.ledger, Clerk: desk, Sender: sender, Now: clock, Log: log, At: at})
 
 	verifier, err := twiml.NewVerifier(c.authTokens...)
 	if err != nil {
@@ -138,6 +146,7 @@ func (s *service) desk(c checked) (*flow.Desk, *twilio.Client, error) {
 	}
 	return flow.NewDesk(flow.Config{
 		Ledger: s.ledger, Sender: sender, Watcher: s.metrics, Keys: keys, Texts: c.texts, Log: s.log, Now: clock,
+		Alone: !ledger.Shared(c.DatabaseURL),
 		Nudge: func(m flow.Message) { s.outbox.Nudge(m) },
 		Rules: flow.Rules{
 			Shop: c.ShopName, Host: c.publicURL.Hostname(), Sender: c.sender,

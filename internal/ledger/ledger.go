@@ -70,6 +70,10 @@ func Open(ctx context.Context, databaseURL string, opts ...Option) (flow.Ledger,
 	}
 }
 
+// Shared reports whether any number of processes may serve that database at
+// once. A file is served by one.
+func Shared(databaseURL string) bool { return isPostgres(databaseURL) }
+
 func isPostgres(databaseURL string) bool {
 	return strings.HasPrefix(databaseURL, "postgres://") || strings.HasPrefix(databaseURL, "postgresql://")
 }

@@ -44,6 +44,7 @@ const (
 	Withheld    Event = "withheld"    // asked for, or moved to, a number that has opted out
 	Refused     Event = "refused"     // the customer or the shop said no
 	Undelivered Event = "undelivered" // Twilio or the carrier says: not there
+	Arrived     Event = "arrived"     // the carrier says: there after all
 	Stopped     Event = "stopped"     // the customer opted out
 	Started     Event = "started"     // the customer opted in again
 	Lapse       Event = "lapse"       // the order's deadline passed
@@ -55,7 +56,7 @@ var Checks = []Event{Matched, Proved, Missed, Spent, LastMiss, Barred, Late, Mal
 // Events are all that can happen to a conversation, in the order of the diagram.
 var Events = []Event{
 	Ordered, Again, Renewed, Moved, Withheld, Matched, Proved, Missed, Spent, LastMiss,
-	Barred, Late, Refused, Undelivered, Stopped, Started, Lapse,
+	Barred, Late, Refused, Undelivered, Arrived, Stopped, Started, Lapse,
 }
 
 // Effect is what the [Desk] does about an event, besides the new state.
@@ -127,6 +128,7 @@ var Confirmation = Machine{
 	{Unreachable, Renewed}:  {Asked, []Effect{IssuePIN, TextPIN}},
 	{Unreachable, Moved}:    {Asked, []Effect{IssuePIN, TextPIN}},
 	{Unreachable, Withheld}: {Unreachable, nil},
+	{Unreachable, Arrived}:  {Asked, nil},
 	{Unreachable, Started}:  {Asked, []Effect{TextPIN}},
 	{Unreachable, Refused}:  {Declined, []Effect{SayDeclined}},
 	{Unreachable, Lapse}:    {Lapsed, nil},

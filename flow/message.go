@@ -1,6 +1,7 @@
 package flow
 
 import (
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -77,7 +78,7 @@ type Settlement struct {
 // https://www.twilio.com/docs/messaging/guides/outbound-message-status-in-status-callbacks
 type Status string
 
-// The statuses that matter to us. Others are kept, and rank lowest.
+// The statuses that matter to us. Others are kept as receipts only.
 const (
 	StatusNone        Status = ""
 	StatusAccepted    Status = "accepted"
@@ -98,26 +99,15 @@ var Statuses = []Status{
 	StatusDelivered, StatusRead, StatusUndelivered, StatusFailed, StatusCanceled,
 }
 
-// Rank orders statuses: receipts come in any order, and a lower one never
-// undoes a higher. Equal final ranks are settled by which came first, but for
-// read, which implies delivered.
-func (s Status) Rank() int {
-	switch s {
-	case StatusNone:
-		return -1
-	case StatusQueued:
-		return 1
-	case StatusSending:
-		return 2
-	case StatusSent:
-		return 3
-	case StatusDelivered, StatusUndelivered, StatusFailed, StatusCanceled:
-		return 4
-	case StatusRead:
-		return 5
-	default: // accepted, scheduled, and what Twilio may add
-		return 0
-	}
+// Rank orders statuses: receipts come in any order, and only a higher one
+// replaces a lower, so that the same ones always lead to the same status. Bad
+// news yields to good: a carrier that says delivered knows, one that does not
+// may have lost track. Words that Twilio may add rank with none.
+func (s Status) Rank() int { return slices.Index(ranked[:], s) }
+
+var ranked = [...]Status{
+	StatusScheduled, StatusAccepted, StatusQueued, StatusSending, StatusSent,
+	StatusCanceled, StatusFailed, StatusUndelivered, StatusDelivered, StatusRead,
 }
 
 // Bad reports that the text did not get there.

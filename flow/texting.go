@@ -260,6 +260,14 @@ func (t *turn) undelivered(l *Line, c *Conversation, class Class) {
 	}
 }
 
+// arrived takes back that a text bounced. A carrier's last word may come late.
+func (t *turn) arrived(l *Line, m Message) {
+	if c := l.Find(m.Order); c != nil && c.State == Unreachable && c.Message == m.ID && l.OptedOut.IsZero() {
+		t.happens(l, c, Arrived, "")
+		c.Failure = ClassNone
+	}
+}
+
 // Receipt notes what a status callback tells. One of a text that is not ours,
 // or not known yet, is kept all the same.
 func (d *Desk) Receipt(ctx context.Context, r Receipt) error {
@@ -273,13 +281,10 @@ func (d *Desk) Receipt(ctx context.Context, r Receipt) error {
 	}
 	r.Message = m.ID
 	moves := r.Status.Rank() > m.Status.Rank()
-	if moves && r.Status.Bad() {
+	switch {
+	case moves && r.Status.Bad():
 		class := cmp.Or(d.Sender.Class(r.Code), ClassCarrier)
-		err = d.change(ctx, Self, func(t *turn) error {
-			t.change.Receipt = &r
-			t.bounced(&t.lines[0], m, class)
-			return nil
-		}, m.Line)
+		err = d.receive(ctx, r, m, func(t *turn) { t.bounced(&t.lines[0], m, class) })
 		action := ActionUnreachable
 		if class == ClassOptedOut {
 			action = ActionOptOut
@@ -287,7 +292,9 @@ func (d *Desk) Receipt(ctx context.Context, r Receipt) error {
 		if err == nil {
 			d.Watcher.TextFailed(class, action)
 		}
-	} else {
+	case moves && m.Status.Bad():
+		err = d.receive(ctx, r, m, func(t *turn) { t.arrived(&t.lines[0], m) })
+	default:
 		err = d.Ledger.Save(ctx, Change{Receipt: &r})
 	}
 	if err != nil {
@@ -303,6 +310,15 @@ func (d *Desk) Receipt(ctx context.Context, r Receipt) error {
 	d.followers.wake(m.ID)
 	d.followers.wake(m.Order)
 	return nil
+}
+
+// receive saves r, of m, with what follows for the order.
+func (d *Desk) receive(ctx context.Context, r Receipt, m Message, follows func(*turn)) error {
+	return d.change(ctx, Self, func(t *turn) error {
+		t.change.Receipt = &r
+		follows(t)
+		return nil
+	}, m.Line)
 }
 
 // segments is what m was billed as; 0 if that cannot be told any more.

@@ -58,8 +58,8 @@ var happened = map[Event]string{
 	Matched: "the right PIN", Proved: "the right PIN, before the form was complete",
 	Missed: "a wrong PIN", Spent: "a wrong PIN, the last try by this road", LastMiss: "a wrong PIN, the last try of all",
 	Barred: "a PIN without a try left: not compared", Late: "a PIN after its time",
-	Refused: "declined", Undelivered: "the text did not get there", Stopped: "opted out", Started: "opted in again",
-	Lapse: "nobody answered in time",
+	Refused: "declined", Undelivered: "the text did not get there", Arrived: "the text got there after all",
+	Stopped: "opted out", Started: "opted in again", Lapse: "nobody answered in time",
 }
 
 // Progress says how far m has got, in words for ops.

@@ -18,8 +18,8 @@ import (
 	"github.com/countersign/countersign/internal/ledger"
 )
 
-// underWay is how long after a number was changed, as its rows have it, a text
-// to the old one can still reach Twilio and be no breach: its POST had begun.
+// underWay is how long after a changed number was committed a text to the old
+// one can still reach Twilio and be no breach: its POST had begun.
 // Between the last look at the order and Twilio there is one POST on this
 // machine, however many processes wait for the processor.
 const underWay = 2 * time.Second
@@ -31,7 +31,9 @@ type audit struct {
 	db    *sql.DB
 	rows  flow.Ledger
 	keys  *flow.Keyring
-	texts []boothText // by REST
+	texts []boothText    // by REST
+	sent  []flow.Message // what was to be texted, oldest first
+	noted journal
 }
 
 // listed are ids and the like that a query lists.
@@ -89,11 +91,34 @@ func (a *audit) close() {
 
 // check is all of the audit.
 func (a *audit) check() error {
-	for _, step := range []func() error{a.orders, a.pins, a.histories, a.answers, a.lines, a.secrets} {
+	for _, step := range []func() error{a.load, a.orders, a.pins, a.histories, a.answers, a.lines, a.secrets} {
 		if err := step(); err != nil {
 			return err
 		}
 	}
+	return nil
+}
+
+// load reads what several steps look into.
+func (a *audit) load() (err error) {
+	if a.noted, err = readJournal(filepath.Join(a.dir, journalName)); err != nil {
+		return err
+	}
+	ids, err := listed(a.ctx, a.db, `SELECT id FROM messages`, anID)
+	if err != nil {
+		return err
+	}
+	for _, id := range ids {
+		m, err := a.rows.Message(a.ctx, id)
+		if err != nil {
+			a.book.breach(unreadable, "message %s: %v", id, err)
+			continue
+		}
+		a.sent = append(a.sent, m)
+	}
+	slices.SortFunc(a.sent, func(a, b flow.Message) int {
+		return cmp.Or(a.Created.Compare(b.Created), cmp.Compare(a.Serial, b.Serial))
+	})
 	return nil
 }
 
@@ -144,38 +169,27 @@ type issue struct {
 // serial; there is no more than one text for each row; and none went to a
 // number after the customer was told that it is changed.
 func (a *audit) pins() error {
-	ids, err := listed(a.ctx, a.db, `SELECT id FROM messages`, anID)
-	if err != nil {
-		return err
-	}
 	type key struct{ number, reference, pin string }
 	written := map[key]issue{} // what may have been texted
 	rows := map[issue]int{}
-	var messages []flow.Message
-	for _, id := range ids {
-		m, err := a.rows.Message(a.ctx, id)
-		if err != nil {
-			a.book.breach(unreadable, "message %s: %v", id, err)
-			continue
-		}
-		messages = append(messages, m)
+	for _, m := range a.sent {
 		pin, ok := a.keys.PIN(m.Order, m.Line.Number, flow.Serial{
 			N: m.Serial, Key: flow.Key(a.set["SECRET_KEY"]).ID(), Length: 6, Named: m.Named,
 		})
 		if !ok {
-			a.book.breach(unreadable, "message %s has no PIN", id)
+			a.book.breach(unreadable, "message %s has no PIN", m.ID)
 		}
 		of := issue{m.Order, m.Line.Number, m.Serial}
 		written[key{m.Line.Number.E164(), m.Named.Reference, pin.Digits()}] = of
 		rows[of]++
 		if m.State == flow.Leased || m.State == flow.Waiting {
-			a.book.breach(notTexted, "message %s is %s in the end", id, m.State)
+			a.book.breach(notTexted, "message %s is %s in the end", m.ID, m.State)
 		}
 	}
-	a.book.count("texts written", len(ids))
+	a.book.count("texts written", len(a.sent))
 	a.book.count("texts sent", len(a.texts))
 
-	changed := changes(messages)
+	changed := a.changes()
 	sent := map[issue]int{}
 	type named struct{ number, reference string }
 	pins, serials := map[named]map[string]bool{}, map[named]map[int64]bool{}
@@ -204,7 +218,7 @@ func (a *audit) pins() error {
 		}
 	}
 	// The same without knowing how PINs are made: a serial has one.
-	for _, m := range messages {
+	for _, m := range a.sent {
 		note(serials, named{m.Line.Number.E164(), m.Named.Reference}, m.Serial)
 	}
 	for of, n := range pins {
@@ -236,16 +250,18 @@ type change struct {
 	at   time.Time
 }
 
-// changes are those of each order, as its rows tell: a changed number is texted
-// in the same transaction.
-func changes(rows []flow.Message) map[uuid.UUID][]change {
-	slices.SortFunc(rows, func(a, b flow.Message) int {
-		return cmp.Or(a.Created.Compare(b.Created), cmp.Compare(a.Serial, b.Serial))
-	})
+// changes are those of each order. A changed number is texted in the same
+// transaction, and the process that wrote it noted when that was done; one that
+// died before it could has told nobody.
+func (a *audit) changes() map[uuid.UUID][]change {
 	last, all := map[uuid.UUID]flow.Message{}, map[uuid.UUID][]change{}
-	for _, m := range rows {
+	for _, m := range a.sent {
 		if before, ok := last[m.Order]; ok && before.Line != m.Line {
-			all[m.Order] = append(all[m.Order], change{before.Line.Number.E164(), m.Created})
+			if at, ok := a.noted.written[m.ID]; ok {
+				all[m.Order] = append(all[m.Order], change{before.Line.Number.E164(), at})
+			} else {
+				a.book.count("numbers changed by a process that died of it", 1)
+			}
 		}
 		last[m.Order] = m
 	}
@@ -271,23 +287,14 @@ func (a *audit) histories() error {
 	if err != nil {
 		return err
 	}
-	numbers, err := listed(a.ctx, a.db, `SELECT DISTINCT conversation, number FROM messages
-		UNION SELECT id, number FROM conversations`, func(rows *sql.Rows) (n struct {
-		order  uuid.UUID
-		number string
-	}, err error) {
-		err = rows.Scan(&n.order, &n.number)
-		return n, err
+	homes, err := listed(a.ctx, a.db, `SELECT id, number FROM conversations`, func(rows *sql.Rows) (h home, err error) {
+		err = rows.Scan(&h.order, &h.number)
+		return h, err
 	})
 	if err != nil {
 		return err
 	}
-	// Replies' tries are their line's. Orders that have ever shared a number
-	// are taken together, and a new PIN of any of them sets the misses back.
-	together := union{}
-	for _, n := range numbers {
-		together.join(n.order.String(), n.number)
-	}
+	numbers := a.numbers(homes)
 	type counted struct{ confirmed, web, changes int }
 	orders, byReply := map[uuid.UUID]*counted{}, map[string]int{}
 	for _, h := range all {
@@ -296,7 +303,7 @@ func (a *audit) histories() error {
 			c = &counted{}
 			orders[h.order] = c
 		}
-		line := together.find(h.order.String())
+		line := numbers.at(h.order, h.at) // whose tries a reply's are
 		if h.to == string(flow.Confirmed) && (h.event == string(flow.Matched)) {
 			if c.confirmed++; c.confirmed > 1 {
 				a.book.breach(twice, "order %s", h.order)
@@ -304,8 +311,11 @@ func (a *audit) histories() error {
 			a.book.count("confirmed by "+h.via, 1)
 		}
 		missed := h.event == string(flow.Missed) || h.event == string(flow.Spent) || h.event == string(flow.LastMiss)
-		if h.event == string(flow.Moved) || h.event == string(flow.Withheld) && h.from != string(flow.New) {
+		if h.event == string(flow.Moved) {
 			c.changes++
+		}
+		if h.event == string(flow.Withheld) && h.from != string(flow.New) {
+			a.book.breach(unreadable, "order %s was moved to a number that has opted out, which nobody did", h.order)
 		}
 		switch flow.Event(h.event) {
 		case flow.Ordered, flow.Renewed, flow.Moved:
@@ -336,35 +346,54 @@ func (a *audit) histories() error {
 	return nil
 }
 
-// A union joins what belongs together.
-type union map[string]string
-
-func (u union) find(x string) string {
-	for u[x] != "" && u[x] != x {
-		x = u[x]
-	}
-	return x
+// A home is the number that an order has in the end.
+type home struct {
+	order  uuid.UUID
+	number string
 }
 
-func (u union) join(x, y string) {
-	if x, y = u.find(x), u.find(y); x != y {
-		u[x] = y
+// A numbering is which number each order had from when on, in milliseconds.
+type numbering map[uuid.UUID][]stay
+
+type stay struct {
+	since  int64
+	number string
+}
+
+// numbers are told by the texts that were written when they changed. An order
+// that was never texted has had one.
+func (a *audit) numbers(homes []home) numbering {
+	all := numbering{}
+	for _, m := range a.sent {
+		all[m.Order] = append(all[m.Order], stay{m.Created.UnixMilli(), m.Line.Number.E164()})
 	}
+	for _, h := range homes {
+		if all[h.order] == nil {
+			all[h.order] = []stay{{0, h.number}}
+		}
+	}
+	return all
+}
+
+func (n numbering) at(order uuid.UUID, at int64) string {
+	number := ""
+	for _, s := range n[order] {
+		if s.since <= at || number == "" {
+			number = s.number
+		}
+	}
+	return number
 }
 
 // answers: a text was answered the same each time, as it was committed.
 func (a *audit) answers() error {
-	journal, err := readJournal(filepath.Join(a.dir, journalName))
-	if err != nil {
-		return err
-	}
 	for sid, h := range a.book.heard {
 		want, err := a.rows.Heard(a.ctx, sid)
 		if err != nil {
 			a.book.breach(otherAnswer, "text %s was answered and is not in the database: %v", sid, err)
 			continue
 		}
-		if noted, ok := journal[sid]; ok && noted != want.Reply {
+		if noted, ok := a.noted.replies[sid]; ok && noted != want.Reply {
 			a.book.breach(otherAnswer, "text %s is in the database with another answer than was committed", sid)
 		}
 		for _, got := range h.answers {
@@ -372,7 +401,7 @@ func (a *audit) answers() error {
 				a.book.breach(otherAnswer, "text %s: %q, not %q", sid, got, want.Reply)
 			}
 		}
-		if _, committed := journal[sid]; h.interrupted && committed {
+		if _, committed := a.noted.replies[sid]; h.interrupted && committed {
 			a.book.count("texts interrupted once and answered in the end", 1)
 		}
 	}

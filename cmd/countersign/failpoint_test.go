@@ -14,6 +14,8 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/google/uuid"
+
 	"github.com/countersign/countersign/flow"
 	"github.com/countersign/countersign/internal/ledger"
 	"github.com/countersign/countersign/internal/outbox"
@@ -36,7 +38,7 @@ var failpoints = []string{
 // What a service under test is told by, in its environment.
 const (
 	failVar    = "FAILPOINT" // POINT#N: die when it is reached for the nth time
-	journalVar = "JOURNAL"   // a file for what was answered to customers' texts
+	journalVar = "JOURNAL"   // a file for what was committed
 	gateVar    = "GATE"      // a file: while it is there, nothing is saved
 )
 
@@ -110,8 +112,8 @@ func (m *mortal) Save(ctx context.Context, ch flow.Change) error {
 	if err != nil {
 		return err
 	}
-	if ch.Inbound != nil && m.journal != "" {
-		if err := m.note(noted{ch.Inbound.SID, ch.Inbound.Reply}); err != nil {
+	if m.journal != "" {
+		if err := m.note(ch); err != nil {
 			panic(err)
 		}
 	}
@@ -163,12 +165,27 @@ func kindOf(ch flow.Change) string {
 	}
 }
 
-// noted is a text that was committed, and what is to be answered to it.
-type noted struct{ SID, Reply string }
+// noted is what was committed: a reply with what is to be answered to it, and
+// texts that are to be sent.
+type noted struct {
+	SID, Reply string
+	Texts      []uuid.UUID
+	At         time.Time // when it was known to be committed
+}
 
 // note appends to the journal in one write, which a death may precede but not
 // cut short.
-func (m *mortal) note(n noted) error {
+func (m *mortal) note(ch flow.Change) error {
+	n := noted{At: clock()}
+	if ch.Inbound != nil {
+		n.SID, n.Reply = ch.Inbound.SID, ch.Inbound.Reply
+	}
+	for _, text := range ch.Messages {
+		n.Texts = append(n.Texts, text.ID)
+	}
+	if n.SID == "" && n.Texts == nil {
+		return nil
+	}
 	line, err := json.Marshal(n)
 	if err != nil {
 		return err
@@ -183,22 +200,33 @@ func (m *mortal) note(n noted) error {
 	return errors.Join(err, f.Close())
 }
 
-// readJournal returns what was to be answered to each text that is noted.
-func readJournal(file string) (map[string]string, error) {
+// A journal is what all processes of a service have noted.
+type journal struct {
+	replies map[string]string       // by MessageSid
+	written map[uuid.UUID]time.Time // texts, and when they were committed
+}
+
+func readJournal(file string) (journal, error) {
+	j := journal{map[string]string{}, map[uuid.UUID]time.Time{}}
 	text, err := os.ReadFile(file)
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
-		return nil, err
+		return j, err
 	}
-	replies := map[string]string{}
 	for line := range strings.Lines(string(text)) {
 		var n noted
 		if err := json.Unmarshal([]byte(line), &n); err != nil {
-			return nil, fmt.Errorf("read the journal: %w", err)
+			return j, fmt.Errorf("read the journal: %w", err)
 		}
-		if first, ok := replies[n.SID]; ok && first != n.Reply {
-			return nil, fmt.Errorf("the text %s was committed twice", n.SID)
+		for _, id := range n.Texts {
+			j.written[id] = n.At
 		}
-		replies[n.SID] = n.Reply
+		if n.SID == "" {
+			continue
+		}
+		if first, ok := j.replies[n.SID]; ok && first != n.Reply {
+			return j, fmt.Errorf("the text %s was committed twice", n.SID)
+		}
+		j.replies[n.SID] = n.Reply
 	}
-	return replies, nil
+	return j, nil
 }

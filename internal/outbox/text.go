@@ -25,11 +25,7 @@ func (o *Outbox) margin() time.Duration { return (o.Lease - o.Deadline) / 3 }
 
 // text brings one message as far as it gets under this lease.
 func (o *Outbox) text(ctx context.Context, m flow.Message) {
-	m, ok := o.hold(ctx, m)
-	if !ok {
-		return
-	}
-	text, ok := o.render(ctx, m)
+	m, text, ok := o.prepare(ctx, m)
 	if !ok {
 		return
 	}
@@ -38,17 +34,14 @@ func (o *Outbox) text(ctx context.Context, m flow.Message) {
 		if since = m.Attempted; since.IsZero() {
 			since = m.Created
 		}
-		if m, ok = o.hold(ctx, m); !ok || o.look(ctx, m, text, since) {
+		if o.look(ctx, m, text, since) {
 			return
 		}
-		// Looking takes up to a deadline, in which the order may have ended, or
+		// That took up to a deadline, in which the order may have ended, or
 		// moved to another number.
-		if text, ok = o.render(ctx, m); !ok {
+		if m, text, ok = o.prepare(ctx, m); !ok {
 			return
 		}
-	}
-	if m, ok = o.hold(ctx, m); !ok {
-		return
 	}
 	sent := o.post(ctx, m, text)
 	if m.Unknown == 0 {
@@ -58,17 +51,33 @@ func (o *Outbox) text(ctx context.Context, m flow.Message) {
 	o.settle(ctx, m, sent)
 }
 
-// hold makes sure that the lease on m is good for one more request to Twilio
-// and for settling it, and renews it if not. It reports whether m is still
-// ours.
+// prepare renders m under a lease that is good for one more request to Twilio.
+// Nothing comes between the look at the order and the request: a lease that
+// the look used up is renewed, and the order looked at again.
+func (o *Outbox) prepare(ctx context.Context, m flow.Message) (_ flow.Message, text flow.Text, ok bool) {
+	for {
+		if m, ok = o.hold(ctx, m); !ok {
+			return m, text, false
+		}
+		if text, ok = o.render(ctx, m); !ok || o.good(m) {
+			return m, text, ok
+		}
+	}
+}
+
+// good reports whether the lease on m lasts for one more request to Twilio and
+// for settling it.
+func (o *Outbox) good(m flow.Message) bool { return m.Due.Sub(o.now()) >= o.Deadline+o.margin() }
+
+// hold makes sure that the lease on m is [Outbox.good], and renews it if not. It
+// reports whether m is still ours.
 func (o *Outbox) hold(ctx context.Context, m flow.Message) (flow.Message, bool) {
-	now := o.now()
-	if m.Due.Sub(now) >= o.Deadline+o.margin() {
+	if o.good(m) {
 		return m, true
 	}
 	ctx, cancel := context.WithTimeout(ctx, o.Deadline)
 	defer cancel()
-	m.Due = now.Add(o.Lease)
+	m.Due = o.now().Add(o.Lease)
 	switch err := o.save(ctx, m, flow.Leased, m.Due); {
 	case errors.Is(err, flow.ErrStale):
 		return m, false // somebody else's, or settled by a receipt

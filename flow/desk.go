@@ -69,6 +69,7 @@ type Desk struct {
 	stripes   [256]chan struct{}
 	seed      maphash.Seed
 	followers followers
+	awaited   awaited
 	breakers  breakers
 }
 
@@ -86,7 +87,7 @@ func NewDesk(c Config) *Desk {
 func (d *Desk) now() time.Time { return d.Now().UTC().Truncate(time.Millisecond) }
 
 // Follow returns a channel that gets a value whenever this process may have
-// changed the order or text of that id, and a function to call when done.
+// changed the order of that id, and a function to call when done.
 func (d *Desk) Follow(id uuid.UUID) (<-chan struct{}, func()) { return d.followers.add(id) }
 
 // changeWithin bounds the turns of one change. In one process a line is changed

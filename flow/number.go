@@ -9,6 +9,7 @@ import (
 	"strings"
 	"unicode"
 
+	lru "github.com/hashicorp/golang-lru/v2"
 	"github.com/nyaruka/phonenumbers"
 	"golang.org/x/text/language"
 	"golang.org/x/text/language/display"
@@ -63,15 +64,30 @@ func (n Number) MarshalText() ([]byte, error) { return []byte(n.Masked()), nil }
 
 // Country returns the ISO 3166 alpha-2 code of the country that n is in, or
 // ZZ if its country code is nobody's or belongs to no one country (such as
-// +800). It takes some 10 µs: the numbering plans are matched anew each time.
-// They are loaded when the process starts, which takes 7 ms and 2.5 MB.
+// +800). To match the numbering plans takes some 10 µs, so that of numbers that
+// were asked about lately the answer is kept. The plans are loaded when the
+// process starts, which takes 7 ms and 2.5 MB.
 func (n Number) Country() string {
-	number, err := phonenumbers.Parse(string(n), "ZZ")
-	if err != nil {
-		return unknownCountry
+	if c, ok := located.Get(n); ok {
+		return c
 	}
-	return country(number)
+	c := unknownCountry
+	if number, err := phonenumbers.Parse(string(n), unknownCountry); err == nil {
+		c = country(number)
+	}
+	located.Add(n, c)
+	return c
 }
+
+// located are the countries of the numbers that were asked about last: of an order,
+// several times from its text to its end.
+var located = func() *lru.Cache[Number, string] {
+	c, err := lru.New[Number, string](1 << 13) // about 1 MB
+	if err != nil {
+		panic(err) // only for no size at all
+	}
+	return c
+}()
 
 const unknownCountry = "ZZ"
 
@@ -144,6 +160,7 @@ func ParseNumber(typed, region string, countries []string) (Number, string, erro
 	if !ok || !reads(n) {
 		return "", "", badNumber("No telephone has that number. Type one like %s.", example(region, phonenumbers.NATIONAL))
 	}
+	located.Add(n, c)
 	return n, c, nil
 }
 

@@ -76,7 +76,7 @@ func (d *Desk) putOff(ctx context.Context, m Message, due time.Time) error {
 	err := d.Ledger.Save(ctx, Change{Settle: &Settlement{
 		Message: m.ID, Attempt: m.Attempt, State: Waiting, Due: due, Unknown: m.Unknown, Attempted: m.Attempted,
 	}})
-	d.followers.wake(m.ID)
+	d.awaited.tell(m)
 	if err != nil {
 		return err
 	}
@@ -90,7 +90,7 @@ func (d *Desk) drop(ctx context.Context, m Message) error {
 		return err
 	}
 	d.Watcher.Texted(m.Kind, Dropped, 0, m.Line.Number.Country(), 0)
-	d.followers.wake(m.ID)
+	d.awaited.tell(m)
 	return ErrDropped
 }
 
@@ -112,7 +112,7 @@ func (d *Desk) expire(ctx context.Context, m Message) error {
 		t.happens(l, c, Renewed, "the PIN expired before its text could leave")
 		return nil
 	}, m.Line)
-	d.followers.wake(m.ID)
+	d.awaited.tell(m)
 	if err != nil {
 		return err
 	}
@@ -123,17 +123,22 @@ func (d *Desk) expire(ctx context.Context, m Message) error {
 // alone, unless the outcome changes the conversation. It fails with [ErrStale]
 // if the lease was lost, and with [ErrClaimed] if the sid that was found is
 // another message's.
-func (d *Desk) Sent(ctx context.Context, m Message, s Sent) error {
-	defer d.followers.wake(m.ID)
+func (d *Desk) Sent(ctx context.Context, m Message, s Sent) (err error) {
+	defer func() {
+		if err == nil || errors.Is(err, ErrStale) { // else it will be settled yet
+			d.awaited.tell(m)
+		}
+	}()
 	if s.Err == nil {
 		settle := &Settlement{Message: m.ID, Attempt: m.Attempt, State: Accepted, SID: s.SID, Adopted: s.Adopted}
-		err := d.Ledger.Save(ctx, Change{Settle: settle})
+		err = d.Ledger.Save(ctx, Change{Settle: settle})
 		if errors.Is(err, ErrStale) && d.overtaken(ctx, m, s) {
 			err = nil
 		}
 		if err != nil {
 			return err
 		}
+		m.State, m.SID = Accepted, s.SID
 		country := m.Line.Number.Country()
 		d.breakers.close(country, d.now())
 		d.Watcher.Texted(m.Kind, Accepted, s.Segments, country, s.Took)
@@ -153,7 +158,6 @@ func (d *Desk) Sent(ctx context.Context, m Message, s Sent) error {
 			settle.Due = now.Add(wait)
 		}
 	}
-	var err error
 	if settle.State == Failed {
 		err = d.fail(ctx, m, settle, failed.Class)
 	} else {
@@ -307,7 +311,7 @@ func (d *Desk) Receipt(ctx context.Context, r Receipt) error {
 	if moves {
 		d.Watcher.Received(r.Status, r.At.Sub(m.Created))
 	}
-	d.followers.wake(m.ID)
+	d.awaited.tell(m)
 	d.followers.wake(m.Order)
 	return nil
 }

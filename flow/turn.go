@@ -52,6 +52,9 @@ func (t *turn) tell() {
 		f()
 	}
 	for _, m := range t.change.Messages {
+		if t.channel == Web {
+			t.awaited.add(m.ID)
+		}
 		t.Nudge(m)
 	}
 	for _, l := range t.lines {

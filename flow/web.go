@@ -404,25 +404,23 @@ func ended(c *Conversation) error {
 }
 
 // settled adds to s what Twilio says of its text, for which it waits a little.
+// Every change by [Web] that texts ends here.
 func (d *Desk) settled(ctx context.Context, s Standing) (Standing, error) {
 	if s.Event == "" || s.Conversation.Message == uuid.Nil {
 		return d.withText(ctx, s)
 	}
-	ctx, cancel := context.WithTimeout(ctx, d.Patience)
-	defer cancel()
-	news, done := d.Follow(s.Conversation.Message)
+	news, done := d.awaited.news(s.Conversation.Message)
 	defer done()
-	for {
-		m, err := d.Ledger.Message(ctx, s.Conversation.Message)
-		if err == nil && m.State != Leased {
-			break
+	patience := time.NewTimer(d.Patience)
+	defer patience.Stop()
+	select {
+	case m := <-news:
+		if m.State == Accepted { // which changes nothing else about the order
+			s.Text, s.ResendAfter = m, resendAfter(&s.Conversation, d.now())
+			return s, nil
 		}
-		select {
-		case <-news:
-			continue
-		case <-ctx.Done():
-		}
-		break
+	case <-patience.C:
+	case <-ctx.Done():
 	}
 	return d.Look(context.WithoutCancel(ctx), s.Conversation.Browser, s.Conversation.ID)
 }

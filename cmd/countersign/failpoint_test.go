@@ -52,13 +52,19 @@ func init() {
 	if armed == nil && journal == "" && gate == "" {
 		return
 	}
-	at = func(p outbox.Point) { armed.reach(string(p)) }
+	log := &notebook{file: journal}
+	at = func(p outbox.Point, m flow.Message) {
+		if p == outbox.BeforePost {
+			log.write(noted{Posted: m.ID})
+		}
+		armed.reach(string(p))
+	}
 	openLedger = func(ctx context.Context, url string) (flow.Ledger, error) {
 		rows, err := ledger.Open(ctx, url)
 		if err != nil {
 			return nil, err
 		}
-		return &mortal{Ledger: rows, journal: journal, gate: gate}, nil
+		return &mortal{Ledger: rows, log: log, gate: gate}, nil
 	}
 }
 
@@ -96,9 +102,8 @@ func (f *fuse) reach(point string) {
 // customers' texts, and waits at its gate.
 type mortal struct {
 	flow.Ledger
-	journal string
-	writing sync.Mutex
-	gate    string
+	log  *notebook
+	gate string
 }
 
 // Save implements [flow.Ledger].
@@ -112,11 +117,7 @@ func (m *mortal) Save(ctx context.Context, ch flow.Change) error {
 	if err != nil {
 		return err
 	}
-	if m.journal != "" {
-		if err := m.note(ch); err != nil {
-			panic(err)
-		}
-	}
+	m.note(ch)
 	armed.reach("after:" + kind)
 	return nil
 }
@@ -165,49 +166,67 @@ func kindOf(ch flow.Change) string {
 	}
 }
 
-// noted is what was committed: a reply with what is to be answered to it, and
-// texts that are to be sent.
+// noted is what was just committed, a reply with what is to be answered to it
+// and texts that are to be sent; or a text that is posted now.
 type noted struct {
+	At         time.Time
 	SID, Reply string
-	Texts      []uuid.UUID
-	At         time.Time // when it was known to be committed
+	Written    []uuid.UUID
+	Posted     uuid.UUID
 }
 
-// note appends to the journal in one write, which a death may precede but not
-// cut short.
-func (m *mortal) note(ch flow.Change) error {
-	n := noted{At: clock()}
+// note notes what was committed.
+func (m *mortal) note(ch flow.Change) {
+	var n noted
 	if ch.Inbound != nil {
 		n.SID, n.Reply = ch.Inbound.SID, ch.Inbound.Reply
 	}
 	for _, text := range ch.Messages {
-		n.Texts = append(n.Texts, text.ID)
+		n.Written = append(n.Written, text.ID)
 	}
-	if n.SID == "" && n.Texts == nil {
-		return nil
+	if n.SID != "" || n.Written != nil {
+		m.log.write(n)
 	}
+}
+
+// A notebook is this process's hand in the journal.
+type notebook struct {
+	file    string // empty to note nothing
+	writing sync.Mutex
+}
+
+// write appends to the journal in one write, which a death may precede but not
+// cut short.
+func (b *notebook) write(n noted) {
+	if b.file == "" {
+		return
+	}
+	n.At = clock()
 	line, err := json.Marshal(n)
 	if err != nil {
-		return err
+		panic(err)
 	}
-	m.writing.Lock()
-	defer m.writing.Unlock()
-	f, err := os.OpenFile(m.journal, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+	b.writing.Lock()
+	defer b.writing.Unlock()
+	f, err := os.OpenFile(b.file, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
 	if err != nil {
-		return err
+		panic(err)
 	}
 	_, err = f.Write(append(line, '\n'))
-	return errors.Join(err, f.Close())
+	if err := errors.Join(err, f.Close()); err != nil {
+		panic(err)
+	}
 }
 
 // A journal is what all processes of a service have noted.
 type journal struct {
-	replies map[string]string       // by MessageSid
-	written map[uuid.UUID]time.Time // texts, and when they were committed
+	replies map[string]string         // by MessageSid
+	written map[uuid.UUID]time.Time   // texts, and when they were committed
+	posted  map[uuid.UUID][]time.Time // and each time when one was posted
 }
 
 func readJournal(file string) (journal, error) {
-	j := journal{map[string]string{}, map[uuid.UUID]time.Time{}}
+	j := journal{map[string]string{}, map[uuid.UUID]time.Time{}, map[uuid.UUID][]time.Time{}}
 	text, err := os.ReadFile(file)
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return j, err
@@ -217,8 +236,11 @@ func readJournal(file string) (journal, error) {
 		if err := json.Unmarshal([]byte(line), &n); err != nil {
 			return j, fmt.Errorf("read the journal: %w", err)
 		}
-		for _, id := range n.Texts {
+		for _, id := range n.Written {
 			j.written[id] = n.At
+		}
+		if n.Posted != uuid.Nil {
+			j.posted[n.Posted] = append(j.posted[n.Posted], n.At)
 		}
 		if n.SID == "" {
 			continue

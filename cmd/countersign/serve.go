@@ -33,7 +33,7 @@ var (
 	// openLedger opens the database that a URL names.
 	openLedger = func(ctx context.Context, url string) (flow.Ledger, error) { return ledger.Open(ctx, url) }
 	// at is told of each point in a text's life; nil for nobody.
-	at func(outbox.Point)
+	at func(outbox.Point, flow.Message)
 )
 
 type serveCommand struct {
@@ -46,6 +46,7 @@ func (c serveCommand) Run(ctx context.Context, w world) error {
 	if err != nil {
 		return fmt.Errorf("the settings are not complete:\n%w", err)
 	}
+	spendMemory(settings.pinCache, w.getenv)
 	s, err := newService(ctx, settings, logger(c.Settings, w.err))
 	if err != nil {
 		return err

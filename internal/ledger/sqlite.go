@@ -34,6 +34,7 @@ type SQLite struct {
 	writes      *sql.DB
 	conn        *sql.Conn // the writer's
 	save        statements
+	till        till    // of the transaction that has begun
 	writer      *writer // nil if read-only
 	checkpoints *checkpointer
 

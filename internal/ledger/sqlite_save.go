@@ -128,6 +128,7 @@ func (s *SQLite) transact(group []*job) (err error) {
 			_, _ = s.save.rollback.ExecContext(unhurried)
 		}
 	}()
+	s.till = till{}
 	for _, j := range group {
 		if j.err = j.check(); j.err != nil {
 			continue
@@ -135,6 +136,9 @@ func (s *SQLite) transact(group []*job) (err error) {
 		if err := j.write(); err != nil {
 			return err
 		}
+	}
+	if err := s.emptyTill(); err != nil {
+		return err
 	}
 	if _, err := s.save.commit.ExecContext(unhurried); err != nil {
 		return err
@@ -212,14 +216,25 @@ func exists(stmt *sql.Stmt, args ...any) (bool, error) {
 	return err == nil, explain(err)
 }
 
+// A till is what the totals come to within one transaction. However many of its
+// jobs spend from one, it is read once and written once.
+type till map[string]*tally
+
+type tally struct{ used, spent int }
+
 // affordable fails with [flow.ErrSpent] if a total would go over its limit.
 func (s *SQLite) affordable(spend []flow.Spend) error {
 	for i, this := range spend {
-		var used int
-		err := s.save.used.QueryRowContext(unhurried, this.Total).Scan(&used)
-		if err != nil && !errors.Is(err, sql.ErrNoRows) {
-			return explain(err)
+		total := s.till[this.Total]
+		if total == nil {
+			total = &tally{}
+			err := s.save.used.QueryRowContext(unhurried, this.Total).Scan(&total.used)
+			if err != nil && !errors.Is(err, sql.ErrNoRows) {
+				return explain(err)
+			}
+			s.till[this.Total] = total
 		}
+		used := total.used + total.spent
 		for _, with := range spend[:i+1] {
 			if with.Total == this.Total {
 				used += with.N
@@ -227,6 +242,19 @@ func (s *SQLite) affordable(spend []flow.Spend) error {
 		}
 		if used > this.Limit {
 			return flow.ErrSpent
+		}
+	}
+	return nil
+}
+
+// emptyTill writes what was spent.
+func (s *SQLite) emptyTill() error {
+	for name, total := range s.till {
+		if total.spent == 0 {
+			continue
+		}
+		if err := run(s.save.spend, name, total.spent); err != nil {
+			return fmt.Errorf("spend: %w", err)
 		}
 	}
 	return nil
@@ -346,9 +374,7 @@ func (s *SQLite) write(ch flow.Change) error {
 		}
 	}
 	for _, t := range ch.Spend {
-		if err := run(s.save.spend, t.Total, t.N); err != nil {
-			return fmt.Errorf("spend: %w", err)
-		}
+		s.till[t.Total].spent += t.N
 	}
 	return nil
 }

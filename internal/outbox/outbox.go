@@ -66,7 +66,7 @@ type Config struct {
 	Every time.Duration
 	// At is called at the named points of every text, for tests that kill the
 	// process there; nil for none.
-	At func(Point)
+	At func(Point, flow.Message)
 }
 
 // A Point is a moment in the life of a text at which a crash is of interest.
@@ -108,7 +108,7 @@ func New(c Config) *Outbox {
 		c.Every = time.Second
 	}
 	if c.At == nil {
-		c.At = func(Point) {}
+		c.At = func(Point, flow.Message) {}
 	}
 	return &Outbox{
 		Config: c,

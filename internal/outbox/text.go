@@ -165,13 +165,13 @@ func unknown(err error) *flow.SendError {
 // post hands the text to Twilio.
 func (o *Outbox) post(ctx context.Context, m flow.Message, text flow.Text) flow.Sent {
 	segments, _ := flow.Segments(text.Body)
-	o.At(BeforePost)
+	o.At(BeforePost, m)
 	within, cancel := context.WithTimeout(ctx, o.within(m))
 	defer cancel()
 	start := o.Now()
 	sid, err := o.Sender.Send(within, text)
 	took := o.Now().Sub(start)
-	o.At(AfterPost)
+	o.At(AfterPost, m)
 	return flow.Sent{
 		SID: sid, Err: err, Segments: segments,
 		Began: start.UTC().Truncate(time.Millisecond), Took: took, Posted: true,
@@ -188,7 +188,7 @@ func (o *Outbox) within(m flow.Message) time.Duration {
 // lasts: what is not written by then has to be looked for. It reports whether
 // the sid is another message's, and m still unsettled.
 func (o *Outbox) settle(ctx context.Context, m flow.Message, s flow.Sent) (claimed bool) {
-	o.At(BeforeSettle)
+	o.At(BeforeSettle, m)
 	// At least the margin, if the clock jumped: whether the lease is lost is
 	// for the ledger to say.
 	ctx, cancel := context.WithTimeout(ctx, max(m.Due.Sub(o.now()), o.margin()))

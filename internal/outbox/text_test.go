@@ -387,7 +387,7 @@ func TestDyingAtAnyPoint(t *testing.T) {
 					t.Errorf("who woke changed it from %+v to %+v", was, got)
 				}
 			}, func(c *Config) {
-				c.At = func(p Point) {
+				c.At = func(p Point, _ flow.Message) {
 					if p == tt.point && !asleep {
 						asleep = true
 						<-wake

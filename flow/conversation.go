@@ -40,9 +40,16 @@ type Conversation struct {
 	// Ended is when it was confirmed, declined or lapsed; zero while open.
 	Ended time.Time
 
+	// Unchanged says, in a [Change], that the order is as it was loaded under
+	// its line's version: a ledger may spare itself the writing.
+	Unchanged bool
+
 	// pin is the serial's PIN, derived and never stored.
 	pin PIN
 }
+
+// owned reports whether it was b that asked for the PIN.
+func (c *Conversation) owned(b Browser) bool { return c.Browser == b && b != Browser{} }
 
 // Format prints which order c is and where it stands. It hides the PIN, which
 // fmt would find in an unexported field, and what the customer filled in.

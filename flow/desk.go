@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	lru "github.com/hashicorp/golang-lru/v2"
 )
 
 // Times that the desk and the outbox agree on.
@@ -70,17 +71,33 @@ type Desk struct {
 	seed      maphash.Seed
 	followers followers
 	awaited   awaited
-	breakers  breakers
+
+	// What was committed here lately, to spare a look at the database.
+	heard    *lru.Cache[string, Answer]    // by MessageSid; it never changes
+	homes    *lru.Cache[uuid.UUID, LineID] // by order, which may have moved since
+	breakers breakers
 }
 
 // NewDesk returns a desk. All of c must be set but Alone and Patience.
 func NewDesk(c Config) *Desk {
 	c.Patience = cmp.Or(c.Patience, Patience)
-	d := &Desk{Config: c, seed: maphash.MakeSeed()}
+	d := &Desk{
+		Config: c, seed: maphash.MakeSeed(),
+		heard: remembering[string, Answer](), homes: remembering[uuid.UUID, LineID](),
+	}
 	for i := range d.stripes {
 		d.stripes[i] = make(chan struct{}, 1)
 	}
 	return d
+}
+
+// remembering returns a memory for the last few thousand, of a megabyte or so.
+func remembering[K comparable, V any]() *lru.Cache[K, V] {
+	c, err := lru.New[K, V](1 << 13)
+	if err != nil {
+		panic(err) // only for no size at all
+	}
+	return c
 }
 
 // now reads the clock as the ledger will keep it.
@@ -124,6 +141,9 @@ func (d *Desk) change(ctx context.Context, ch Channel, ask func(*turn) error, id
 		t := &turn{Desk: d, now: d.now(), channel: ch, touched: make([]bool, len(ids)), spent: spent}
 		if t.lines, err = d.load(ctx, load, ids); err != nil {
 			return err
+		}
+		for _, l := range t.lines {
+			t.loaded = append(t.loaded, slices.Clone(l.Conversations))
 		}
 		refusal := ask(t)
 		change := t.written()

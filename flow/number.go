@@ -9,7 +9,6 @@ import (
 	"strings"
 	"unicode"
 
-	lru "github.com/hashicorp/golang-lru/v2"
 	"github.com/nyaruka/phonenumbers"
 	"golang.org/x/text/language"
 	"golang.org/x/text/language/display"
@@ -81,13 +80,7 @@ func (n Number) Country() string {
 
 // located are the countries of the numbers that were asked about last: of an order,
 // several times from its text to its end.
-var located = func() *lru.Cache[Number, string] {
-	c, err := lru.New[Number, string](1 << 13) // about 1 MB
-	if err != nil {
-		panic(err) // only for no size at all
-	}
-	return c
-}()
+var located = remembering[Number, string]()
 
 const unknownCountry = "ZZ"
 

@@ -34,6 +34,10 @@ type Answer struct {
 // Hear reads a customer's text, acts on it, and returns what to answer. The
 // same MessageSid acts once, and gets its first answer again.
 func (d *Desk) Hear(ctx context.Context, h Heard) (Answer, error) {
+	if first, ok := d.heard.Get(h.SID); ok {
+		first.Repeated = true
+		return first, nil
+	}
 	var a Answer
 	err := d.change(ctx, Reply, func(t *turn) error {
 		l := &t.lines[0]
@@ -53,9 +57,12 @@ func (d *Desk) Hear(ctx context.Context, h Heard) (Answer, error) {
 		if err != nil {
 			return Answer{}, away(err)
 		}
-		return Answer{Text: first.Reply, Repeated: true}, nil
+		a = Answer{Text: first.Reply, Repeated: true}
+	} else if err != nil {
+		return a, err
 	}
-	return a, err
+	d.heard.Add(h.SID, a)
+	return a, nil
 }
 
 // read acts on a customer's text. It returns what to answer, and about which

@@ -70,7 +70,7 @@ func TestWhatNOSpeaksOf(t *testing.T) {
 		s.Pass(40 * time.Hour)
 		waits := ask2(t, s, ann)
 		s.Pass(33 * time.Hour)
-		if err := s.Desk.Lapse(ctx); err != nil {
+		if _, err := s.Desk.Lapse(ctx); err != nil {
 			t.Fatal(err)
 		}
 		hear(t, s, ann, "NO")
@@ -99,7 +99,7 @@ func TestWhatNOSpeaksOf(t *testing.T) {
 		s.SendAll()
 		pin := lastPIN(s)
 		s.Pass(73 * time.Hour)
-		_ = s.Desk.Lapse(ctx)
+		_, _ = s.Desk.Lapse(ctx)
 		if got := hear(t, s, ann, pin); !strings.Contains(got, "not confirmed in time") {
 			t.Errorf("its PIN is answered %q", got)
 		}

@@ -233,7 +233,7 @@ func TestTextsNotWorthSendingAreDropped(t *testing.T) {
 		"opted out": func(s *flowtest.Shop, _ uuid.UUID) {
 			_, _ = s.Desk.Hear(ctx, flow.Heard{SID: "SM1", Line: s.Line(ann), Body: "STOP"})
 		},
-		"lapsed": func(s *flowtest.Shop, _ uuid.UUID) { s.Pass(72 * time.Hour); _ = s.Desk.Lapse(ctx) },
+		"lapsed": func(s *flowtest.Shop, _ uuid.UUID) { s.Pass(72 * time.Hour); _, _ = s.Desk.Lapse(ctx) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newShop(t)
@@ -519,5 +519,26 @@ func TestATryThatIsBarredWritesNothing(t *testing.T) {
 	}
 	if after := len(ledger.Happenings(order)); after != before {
 		t.Errorf("its history grew from %d to %d", before, after)
+	}
+}
+
+func TestManyOrdersLapse(t *testing.T) {
+	s := newShop(t)
+	s.Rules.Guard.PerDay = 1000
+	s.Restart()
+	var orders []uuid.UUID
+	for n := range 300 {
+		orders = append(orders, ask(t, s, flow.Number(fmt.Sprintf("+1415%07d", 5_000_000+n))))
+	}
+	s.Pass(s.Rules.OrderTTL)
+	for n, want := range []bool{true, false, false} {
+		if more, err := s.Desk.Lapse(ctx); err != nil || more != want {
+			t.Errorf("the lapsing number %d tells of more: %v, %v; want %v", n+1, more, err, want)
+		}
+	}
+	for _, order := range orders {
+		if c := conversation(t, s, order); c.State != flow.Lapsed {
+			t.Fatalf("an order is %s", c.State)
+		}
 	}
 }

@@ -3,6 +3,7 @@ package flow
 import (
 	"crypto/rand"
 	"encoding/binary"
+	"reflect"
 	"slices"
 	"strings"
 	"time"
@@ -17,8 +18,9 @@ type turn struct {
 	now     time.Time
 	channel Channel
 	lines   []Line
-	touched []bool // which lines are to be saved
-	spent   bool   // the day's total allows no further text
+	loaded  [][]Conversation // of the lines, as they were
+	touched []bool           // which lines are to be saved
+	spent   bool             // the day's total allows no further text
 	change  Change
 	told    []func() // to be run after the commit
 }
@@ -39,9 +41,17 @@ func (t *turn) tells(f func()) { t.told = append(t.told, f) }
 func (t *turn) written() Change {
 	ch := t.change
 	for i, l := range t.lines {
-		if t.touched[i] {
-			ch.Lines = append(ch.Lines, l)
+		if !t.touched[i] {
+			continue
 		}
+		l.Conversations = slices.Clone(l.Conversations)
+		for n := range l.Conversations {
+			c := &l.Conversations[n]
+			c.Unchanged = slices.ContainsFunc(t.loaded[i], func(was Conversation) bool {
+				return was.ID == c.ID && reflect.DeepEqual(was, *c)
+			})
+		}
+		ch.Lines = append(ch.Lines, l)
 	}
 	return ch
 }

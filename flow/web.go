@@ -75,6 +75,7 @@ func (t *turn) order(l *Line, a Asking, s *Standing) error {
 	l.Conversations = append(l.Conversations, c)
 	added := &l.Conversations[len(l.Conversations)-1]
 	t.happens(l, added, ev, "")
+	t.tells(func() { t.homes.Add(added.ID, l.LineID) })
 	*s = t.standing(l, added, ev)
 	return nil
 }
@@ -185,6 +186,7 @@ func (t *turn) move(c *Conversation, a Asking, s *Standing) error {
 	to.Conversations = append(to.Conversations, moved)
 	added := &to.Conversations[len(to.Conversations)-1]
 	t.happens(to, added, ev, "")
+	t.tells(func() { t.homes.Add(added.ID, to.LineID) })
 	*s = t.standing(to, added, ev)
 	return nil
 }
@@ -340,6 +342,17 @@ func (d *Desk) about(
 	ctx context.Context, b Browser, order uuid.UUID, to Number,
 	ask func(*turn, *Line, *Conversation) error,
 ) error {
+	if home, ok := d.homes.Get(order); ok {
+		err := d.at(ctx, Web, home, order, to, func(t *turn, l *Line, c *Conversation) error {
+			if !c.owned(b) {
+				return errNotFound
+			}
+			return whileOpen(t, l, c, ask)
+		})
+		if !errors.Is(err, errElsewhere) {
+			return err
+		}
+	}
 	return d.onItsLine(ctx, Web, func() (Conversation, error) { return d.own(ctx, b, order) }, to, ask)
 }
 
@@ -356,27 +369,43 @@ func (d *Desk) onItsLine(
 		case !found.State.Open():
 			return ended(&found)
 		}
-		lines := []LineID{found.Line}
-		if to != "" && to != found.Line.Number {
-			lines = append(lines, LineID{to, d.Rules.Sender})
-		}
-		err = d.change(ctx, ch, func(t *turn) error {
-			l := &t.lines[0]
-			c := l.Find(found.ID)
-			switch {
-			case c == nil:
-				return errElsewhere
-			case !c.State.Open():
-				return ended(c)
-			}
-			return ask(t, l, c)
-		}, lines...)
 		// It may have ended, or moved to another line, since we looked.
+		err = d.at(ctx, ch, found.Line, found.ID, to, func(t *turn, l *Line, c *Conversation) error {
+			return whileOpen(t, l, c, ask)
+		})
 		if !errors.Is(err, errElsewhere) {
 			return err
 		}
 	}
 	return errBusy
+}
+
+// at changes an order on the line where it is. It fails with errElsewhere if it
+// is not.
+func (d *Desk) at(
+	ctx context.Context, ch Channel, home LineID, order uuid.UUID, to Number,
+	ask func(*turn, *Line, *Conversation) error,
+) error {
+	lines := []LineID{home}
+	if to != "" && to != home.Number {
+		lines = append(lines, LineID{to, d.Rules.Sender})
+	}
+	return d.change(ctx, ch, func(t *turn) error {
+		l := &t.lines[0]
+		c := l.Find(order)
+		if c == nil {
+			return errElsewhere
+		}
+		d.homes.Add(order, home)
+		return ask(t, l, c)
+	}, lines...)
+}
+
+func whileOpen(t *turn, l *Line, c *Conversation, ask func(*turn, *Line, *Conversation) error) error {
+	if !c.State.Open() {
+		return ended(c)
+	}
+	return ask(t, l, c)
 }
 
 var errElsewhere = errors.New("the order is not on this line")
@@ -385,7 +414,7 @@ var errElsewhere = errors.New("the order is not on this line")
 func (d *Desk) own(ctx context.Context, b Browser, order uuid.UUID) (Conversation, error) {
 	c, err := d.Ledger.Conversation(ctx, order)
 	switch {
-	case errors.Is(err, ErrNotFound), err == nil && (b == Browser{} || c.Browser != b):
+	case errors.Is(err, ErrNotFound), err == nil && !c.owned(b):
 		return Conversation{}, errNotFound
 	case err != nil:
 		return Conversation{}, away(err)

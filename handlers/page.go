@@ -242,10 +242,32 @@ func (s *Server) orderPage(st flow.Standing, p posting) *page {
 
 // draw fills p in.
 func (s *Server) draw(p *page) ([]byte, error) {
+	if p.file == "error.html" && len(p.Problems) == 1 {
+		return s.drawError(p)
+	}
+	return s.drawn(p)
+}
+
+func (s *Server) drawn(p *page) ([]byte, error) {
 	p.Shop, p.Home, p.Length = s.Shop, s.home, cmp.Or(p.Length, s.PINLength)
 	var body bytes.Buffer
 	err := s.pages.templates[p.file].ExecuteTemplate(&body, "layout.html", p)
 	return body.Bytes(), err
+}
+
+// drawError draws a page that only says what is wrong once for all that it is
+// shown to: what is refused a thousand times a second must cost us no more than
+// it costs to ask.
+func (s *Server) drawError(p *page) ([]byte, error) {
+	key := [...]string{p.Title, p.Problems[0].Message}
+	if body, ok := s.errorPages.Get(key); ok {
+		return body, nil
+	}
+	body, err := s.drawn(p)
+	if err == nil {
+		s.errorPages.Add(key, body)
+	}
+	return body, err
 }
 
 // rehearse draws every page once. One of the shop's own that cannot be drawn

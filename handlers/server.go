@@ -19,6 +19,7 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/gorilla/mux"
+	lru "github.com/hashicorp/golang-lru/v2"
 
 	"github.com/countersign/countersign/flow"
 	"github.com/countersign/countersign/metrics"
@@ -128,6 +129,7 @@ type Server struct {
 	secure      bool   // PublicURL is https
 	crossOrigin *http.CrossOriginProtection
 	valve       *valve
+	errorPages  *lru.Cache[[2]string, []byte] // by title and message
 	pages       *pages
 	home        string // Region's name
 	handler     http.Handler
@@ -154,12 +156,17 @@ func New(c Config) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read pages: %w", err)
 	}
+	errorPages, err := lru.New[[2]string, []byte](128)
+	if err != nil {
+		return nil, fmt.Errorf("set up the HTTP edge: %w", err)
+	}
 	s := &Server{
 		Config:      c,
 		public:      strings.TrimSuffix(c.PublicURL.String(), "/"),
 		secure:      c.PublicURL.Scheme == "https",
 		crossOrigin: http.NewCrossOriginProtection(),
 		valve:       newValve(c.RequestsPerIP),
+		errorPages:  errorPages,
 		pages:       pages,
 		home:        countryName(c.Region),
 

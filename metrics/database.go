@@ -32,19 +32,30 @@ func (m *Metrics) Describe(c flow.Census, now time.Time) {
 
 // Refresh takes a census at each tick, and describes it, until ctx ends. One
 // that fails is logged and leaves the gauges as they were;
-// census_timestamp_seconds tells that they are old.
+// census_timestamp_seconds tells that they are old. The more rows there are the
+// longer one takes, so that ticks are left out to keep it to a fiftieth of the
+// time.
 func (m *Metrics) Refresh(ctx context.Context, ticks <-chan time.Time, log *slog.Logger,
 	census func(context.Context, time.Time) (flow.Census, error),
 ) {
-	const patience = 10 * time.Second
+	const (
+		patience = 10 * time.Second
+		rest     = 50 // times as long as the census took
+	)
+	var next time.Time
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case now := <-ticks:
+			if now.Before(next) {
+				continue
+			}
 			limited, cancel := context.WithTimeout(ctx, patience)
+			began := time.Now()
 			c, err := census(limited, now)
 			cancel()
+			next = now.Add(rest * time.Since(began))
 			if err != nil {
 				log.WarnContext(ctx, "census failed", "err", err)
 				continue

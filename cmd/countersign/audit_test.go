@@ -18,11 +18,6 @@ import (
 	"github.com/countersign/countersign/internal/ledger"
 )
 
-// glance is the longest between the last look at an order and the POST of its
-// text, on a machine where many processes wait for the processor. What was
-// begun by then cannot be called back, and may take as long as POSTs take.
-const glance = time.Second
-
 // An audit compares what is written with what was seen: by the booth, and by
 // the customers.
 type audit struct {
@@ -213,9 +208,11 @@ func (a *audit) pins() error {
 	}
 	for _, m := range a.sent {
 		for _, c := range changed[m.Order] {
-			for _, at := range a.noted.posted[m.ID] {
-				if late := at.Sub(c.at); m.Line.Number.E164() == c.from && late > glance {
-					a.book.breach(changedAway, "order %s: message %s was posted %v after the number was changed", m.Order, m.ID, late)
+			// What had been looked at by then is under way, and cannot be called
+			// back.
+			for _, looked := range a.noted.posted[m.ID] {
+				if late := looked.Sub(c.at); m.Line.Number.E164() == c.from && late > 0 {
+					a.book.breach(changedAway, "order %s: message %s was posted, though its order was looked at %v after the number was changed", m.Order, m.ID, late)
 				}
 			}
 		}

@@ -54,8 +54,12 @@ func init() {
 	}
 	log := &notebook{file: journal}
 	at = func(p outbox.Point, m flow.Message) {
-		if p == outbox.BeforePost {
+		switch p {
+		case outbox.BeforeRender:
+			log.write(noted{Rendered: m.ID})
+		case outbox.BeforePost:
 			log.write(noted{Posted: m.ID})
+		default:
 		}
 		armed.reach(string(p))
 	}
@@ -167,12 +171,13 @@ func kindOf(ch flow.Change) string {
 }
 
 // noted is what was just committed, a reply with what is to be answered to it
-// and texts that are to be sent; or a text that is posted now.
+// and texts that are to be sent; or a text whose order is looked at now, or that
+// is posted now.
 type noted struct {
-	At         time.Time
-	SID, Reply string
-	Written    []uuid.UUID
-	Posted     uuid.UUID
+	At               time.Time
+	SID, Reply       string
+	Written          []uuid.UUID
+	Rendered, Posted uuid.UUID
 }
 
 // note notes what was committed.
@@ -222,7 +227,7 @@ func (b *notebook) write(n noted) {
 type journal struct {
 	replies map[string]string         // by MessageSid
 	written map[uuid.UUID]time.Time   // texts, and when they were committed
-	posted  map[uuid.UUID][]time.Time // and each time when one was posted
+	posted  map[uuid.UUID][]time.Time // and for each time that one was posted, when its order was looked at before
 }
 
 func readJournal(file string) (journal, error) {
@@ -231,6 +236,7 @@ func readJournal(file string) (journal, error) {
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return j, err
 	}
+	looked := map[uuid.UUID]time.Time{}
 	for line := range strings.Lines(string(text)) {
 		var n noted
 		if err := json.Unmarshal([]byte(line), &n); err != nil {
@@ -239,8 +245,11 @@ func readJournal(file string) (journal, error) {
 		for _, id := range n.Written {
 			j.written[id] = n.At
 		}
+		if n.Rendered != uuid.Nil {
+			looked[n.Rendered] = n.At
+		}
 		if n.Posted != uuid.Nil {
-			j.posted[n.Posted] = append(j.posted[n.Posted], n.At)
+			j.posted[n.Posted] = append(j.posted[n.Posted], looked[n.Posted])
 		}
 		if n.SID == "" {
 			continue

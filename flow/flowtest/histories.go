@@ -255,7 +255,7 @@ func (h *history) send(*rapid.T) {
 func (h *history) pass(t *rapid.T) {
 	h.Pass(time.Duration(rapid.SampledFrom([]int{1, 40, 3600, 9 * 3600, 25 * 3600}).Draw(t, "seconds")) * time.Second)
 	if rapid.Bool().Draw(t, "sweep") {
-		if err := h.Desk.Lapse(context.Background()); err != nil {
+		if _, err := h.Desk.Lapse(context.Background()); err != nil {
 			h.t.Fatal(err)
 		}
 	}

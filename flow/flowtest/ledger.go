@@ -219,6 +219,9 @@ func (l *Ledger) sound(ch flow.Change) error {
 func (l *Ledger) write(ch flow.Change) {
 	for _, line := range ch.Lines {
 		for _, c := range line.Conversations {
+			if c.Unchanged {
+				continue
+			}
 			c.Line = line.LineID // where it is listed is where it is
 			l.conversations[c.ID] = keepConversation(c)
 		}

@@ -53,6 +53,20 @@ var linePromises = map[string]func(bench){
 		}
 	},
 
+	"an order that is unchanged stays on its line as it was": func(b bench) {
+		line := flow.Line{LineID: lineID(1)}
+		line.Conversations = []flow.Conversation{order(line.LineID, noon)}
+		b.save(flow.Change{Lines: []flow.Line{line}})
+		for range 2 {
+			loaded := b.load(line.LineID)
+			b.same("orders", loaded.Conversations, line.Conversations)
+			loaded.Hints++
+			loaded.Conversations[0].Unchanged = true
+			b.save(flow.Change{Lines: []flow.Line{loaded}})
+		}
+		b.same("hints", b.load(line.LineID).Hints, 2)
+	},
+
 	"open orders are loaded with their line, oldest first": func(b bench) {
 		line := flow.Line{LineID: lineID(1)}
 		third, first, second := order(line.LineID, noon.Add(2*time.Hour)), order(line.LineID, noon), order(line.LineID, noon.Add(time.Hour))

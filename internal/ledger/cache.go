@@ -2,6 +2,7 @@ package ledger
 
 import (
 	"context"
+	"errors"
 	"hash/maphash"
 	"slices"
 	"sync"
@@ -87,10 +88,13 @@ func (c *Cache) Reload(ctx context.Context, id flow.LineID) (flow.Line, error) {
 func (c *Cache) Save(ctx context.Context, ch flow.Change) error {
 	err := c.Ledger.Save(ctx, ch)
 	for _, line := range ch.Lines {
-		if err != nil {
-			c.shard(line.LineID).lines.Remove(line.LineID)
-		} else {
+		switch {
+		case err == nil:
 			c.saved(line)
+		case errors.Is(err, flow.ErrHeard), errors.Is(err, flow.ErrSpent), errors.Is(err, flow.ErrClaimed):
+			// Nothing was written, and nothing is wrong with what is kept.
+		default:
+			c.shard(line.LineID).lines.Remove(line.LineID)
 		}
 	}
 	return err
@@ -102,6 +106,7 @@ func (c *Cache) saved(line flow.Line) {
 	line.Version++
 	for i := range line.Conversations {
 		line.Conversations[i].Line = line.LineID
+		line.Conversations[i].Unchanged = false
 	}
 	listed := slices.ContainsFunc(line.Conversations, func(o flow.Conversation) bool { return o.ID == line.Topic })
 	if line.Topic != uuid.Nil && !listed {

@@ -117,14 +117,18 @@ func TestCacheForgetsWhatFails(t *testing.T) {
 	behind := &spy{Ledger: flowtest.NewLedger()}
 	c := Cached(behind, 10, 0)
 	line := saved(t, c, flow.Line{LineID: lineID(1)})
-	for _, failure := range []error{flow.ErrStale, flow.ErrHeard, context.Canceled, errors.New("the disk is full")} {
+	for failure, kept := range map[error]int{
+		flow.ErrStale: 0, context.Canceled: 0, errors.New("the disk is full"): 0,
+		// Nothing was written, for what has nothing to do with the line.
+		flow.ErrHeard: 1, flow.ErrSpent: 1, flow.ErrClaimed: 1,
+	} {
 		lineOf(t, c, lineID(1))
 		behind.fail = failure
 		if err := c.Save(t.Context(), flow.Change{Lines: []flow.Line{line}}); !errors.Is(err, failure) {
 			t.Errorf("Save: %v, want %v", err, failure)
 		}
-		if c.Len() != 0 {
-			t.Errorf("after %v the line is kept", failure)
+		if c.Len() != kept {
+			t.Errorf("after %v it keeps %d lines, want %d", failure, c.Len(), kept)
 		}
 	}
 }

@@ -9,8 +9,9 @@ import (
 
 const (
 	// checkpointEvery is after how many saves the WAL is copied into the
-	// database file: some megabytes.
-	checkpointEvery = 500
+	// database file: some tens of megabytes. A page that many saves have
+	// written is copied once.
+	checkpointEvery = 1000
 	// longWAL is when, in pages, the WAL is to start anew: 64 MB.
 	longWAL = 16384
 )

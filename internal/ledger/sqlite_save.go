@@ -387,6 +387,9 @@ func run(stmt *sql.Stmt, args ...any) error {
 // writeLine writes a line and the conversations listed on it.
 func (s *SQLite) writeLine(l flow.Line) error {
 	for _, c := range l.Conversations {
+		if c.Unchanged {
+			continue
+		}
 		form, err := entries(c.Entries)
 		if err != nil {
 			return fmt.Errorf("write order form: %w", err)

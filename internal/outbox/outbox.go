@@ -37,8 +37,9 @@ type Clerk interface {
 	// adopted sid is another message's, and with [flow.ErrStale] if the lease
 	// was lost; m is as it was then.
 	Sent(ctx context.Context, m flow.Message, s flow.Sent) error
-	// Lapse ends the orders whose deadline has passed.
-	Lapse(ctx context.Context) error
+	// Lapse ends orders whose deadline has passed, and reports whether there
+	// are more.
+	Lapse(ctx context.Context) (more bool, err error)
 }
 
 // A Ledger is what the outbox asks of a [flow.Ledger].
@@ -56,8 +57,8 @@ type Config struct {
 	Now    func() time.Time
 	Log    *slog.Logger
 
-	// Workers text at the same time; 0 is 16. A POST takes a fraction of a
-	// second, and Twilio limits how many run at once.
+	// Workers text at the same time; 0 is 64. A POST takes a fraction of a
+	// second, in which a worker waits for Twilio and costs next to nothing.
 	Workers int
 	// Lease is how long a message is held, and Deadline how long a POST may
 	// take; 0 is [flow.Lease] and [flow.Deadline].
@@ -74,6 +75,7 @@ type Point string
 
 // The points, in their order.
 const (
+	BeforeRender Point = "before-render" // its order is looked at
 	BeforePost   Point = "before-post"   // Twilio has not heard of it
 	AfterPost    Point = "after-post"    // Twilio has it, and only this goroutine knows
 	BeforeSettle Point = "before-settle" // the same, about to be written
@@ -96,7 +98,7 @@ type Outbox struct {
 // New returns an outbox; it does nothing before [Outbox.Run].
 func New(c Config) *Outbox {
 	if c.Workers <= 0 {
-		c.Workers = 16
+		c.Workers = 64
 	}
 	if c.Lease <= 0 {
 		c.Lease = flow.Lease
@@ -235,8 +237,12 @@ func (o *Outbox) lapse(ctx context.Context) {
 	tick := time.NewTicker(o.Every)
 	defer tick.Stop()
 	for ctx.Err() == nil {
-		if err := o.Clerk.Lapse(ctx); err != nil && ctx.Err() == nil {
+		more, err := o.Clerk.Lapse(ctx)
+		if err != nil && ctx.Err() == nil {
 			o.Log.ErrorContext(ctx, "cannot lapse orders", "err", err)
+		}
+		if more {
+			continue
 		}
 		select {
 		case <-ctx.Done():

@@ -173,6 +173,7 @@ type clerk struct {
 	err     error // of Text
 	sent    []flow.Sent
 	lapses  int
+	more    int           // lapsings that leave some
 	lapsing chan struct{} // if not nil, Lapse waits for it
 }
 
@@ -227,10 +228,10 @@ func (c *clerk) settle(ctx context.Context, m flow.Message, s flow.Settlement) e
 	return c.ledger.Save(ctx, flow.Change{Settle: &s})
 }
 
-func (c *clerk) Lapse(ctx context.Context) error {
+func (c *clerk) Lapse(ctx context.Context) (bool, error) {
 	c.mu.Lock()
 	c.lapses++
-	wait := c.lapsing
+	wait, more := c.lapsing, c.lapses <= c.more
 	c.mu.Unlock()
 	if wait != nil {
 		select {
@@ -238,7 +239,7 @@ func (c *clerk) Lapse(ctx context.Context) error {
 		case <-ctx.Done():
 		}
 	}
-	return c.ledger.broken()
+	return more, c.ledger.broken()
 }
 
 type buffer struct {
@@ -441,6 +442,17 @@ func TestLapsing(t *testing.T) {
 		pass(3 * time.Second)
 		if b.clerk.lapses < 3 {
 			t.Errorf("after a failure there were %d lapsings in 3 s", b.clerk.lapses)
+		}
+	})
+}
+
+func TestLapsingGoesOnWhileThereIsMore(t *testing.T) {
+	inBubble(t, func(b *bench) {
+		b.clerk.more = 100
+		b.start()
+		pass(time.Second / 2)
+		if b.clerk.lapses != b.clerk.more+1 {
+			t.Errorf("after half a second there were %d lapsings, want %d", b.clerk.lapses, b.clerk.more+1)
 		}
 	})
 }

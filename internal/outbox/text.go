@@ -92,6 +92,7 @@ func (o *Outbox) hold(ctx context.Context, m flow.Message) (flow.Message, bool) 
 func (o *Outbox) render(ctx context.Context, m flow.Message) (flow.Text, bool) {
 	ctx, cancel := context.WithTimeout(ctx, o.Deadline)
 	defer cancel()
+	o.At(BeforeRender, m)
 	text, err := o.Clerk.Text(ctx, m)
 	switch {
 	case err == nil:

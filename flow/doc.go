@@ -10,7 +10,7 @@
 // read by [Read]; what we say stands in [Texts]. Whether a text may be spent is
 // the [Guard]'s to say. What the desk needs of the world are three ports: the
 // [Ledger] remembers, the [Sender] texts, the [Watcher] counts; ops looks in by
-// a fourth, [Records]. Package flowtest holds the suites that their
+// the ledger's [Records]. Package flowtest holds the suites that their
 // implementations pass.
 //
 // Start reading at machine.go, then desk.go.

@@ -16,6 +16,9 @@ import (
 // A message's id is a UUIDv7 of the time it was Created: by that a ledger finds
 // recent ones without an index.
 type Ledger interface {
+	// Records are for ops; the desk asks nothing of them.
+	Records
+
 	// Line returns the line with its open conversations and its topic's. A
 	// line never saved has Version 0. It may be stale, from a cache: what it
 	// leads to is checked by Save.

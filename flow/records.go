@@ -8,7 +8,7 @@ import (
 	"github.com/google/uuid"
 )
 
-// Records are what a ledger knows beyond what the desk needs: what ops looks
+// Records are what a [Ledger] knows beyond what the desk needs: what ops looks
 // at, of orders in any state. They are read rarely and beside the desk's work,
 // so no index is kept for their sake where ids, which are ordered by time, will
 // do; instead each read is bounded in what it looks at. The conformance suite

@@ -24,8 +24,9 @@ type OpsDesk interface {
 
 var _ OpsDesk = (*flow.Desk)(nil)
 
-// An OpsLedger is what ops reads of a [flow.Ledger].
+// An OpsLedger is what ops asks of a [flow.Ledger].
 type OpsLedger interface {
+	flow.Records
 	Reload(ctx context.Context, id flow.LineID) (flow.Line, error)
 	Message(ctx context.Context, id uuid.UUID) (flow.Message, error)
 	MessageBySID(ctx context.Context, sid string, since time.Time) (flow.Message, error)
@@ -38,9 +39,8 @@ type Setting struct{ Name, Value, Help string }
 
 // OpsConfig is what the ops pages are made of. All of it is required.
 type OpsConfig struct {
-	Desk    OpsDesk
-	Ledger  OpsLedger
-	Records flow.Records
+	Desk   OpsDesk
+	Ledger OpsLedger
 	// Class sorts Twilio's error codes; see [flow.Sender].
 	Class func(code int) flow.Class
 	Rules flow.Rules
@@ -61,7 +61,7 @@ type Ops struct {
 
 // NewOps returns the ops pages, or what is wrong with c.
 func NewOps(c OpsConfig) (*Ops, error) {
-	if c.Desk == nil || c.Ledger == nil || c.Records == nil || c.Class == nil || c.Log == nil || c.Now == nil {
+	if c.Desk == nil || c.Ledger == nil || c.Class == nil || c.Log == nil || c.Now == nil {
 		return nil, errors.New("set up the ops pages: something is missing")
 	}
 	pages, err := readOpsPages()

@@ -22,7 +22,7 @@ const (
 
 // flow draws the conversation, with how often each arrow was taken of late.
 func (o *Ops) flow(w http.ResponseWriter, r *http.Request) error {
-	steps, err := o.Records.Steps(r.Context(), o.Now().Add(-stepsOf), stepsDepth)
+	steps, err := o.Ledger.Steps(r.Context(), o.Now().Add(-stepsOf), stepsDepth)
 	if err != nil {
 		return err
 	}

@@ -52,7 +52,7 @@ func (o *Ops) orders(w http.ResponseWriter, r *http.Request) error {
 
 // list shows the orders of p.Search.
 func (o *Ops) list(w http.ResponseWriter, r *http.Request, p opsPage) error {
-	found, err := o.Records.Orders(r.Context(), p.Search)
+	found, err := o.Ledger.Orders(r.Context(), p.Search)
 	if err != nil {
 		return err
 	}
@@ -177,7 +177,7 @@ func (o *Ops) show(w http.ResponseWriter, r *http.Request, id uuid.UUID, status 
 	if err != nil {
 		return err
 	}
-	timeline, err := o.Records.Timeline(r.Context(), id)
+	timeline, err := o.Ledger.Timeline(r.Context(), id)
 	if err != nil {
 		return err
 	}

@@ -39,7 +39,7 @@ func newOffice(t *testing.T, change ...func(*flow.Rules)) *office {
 	}
 	var err error
 	o.ops, err = NewOps(OpsConfig{
-		Desk: o.Desk, Ledger: o.books, Records: o.books, Class: o.Sender.Class, Rules: o.Rules,
+		Desk: o.Desk, Ledger: o.books, Class: o.Sender.Class, Rules: o.Rules,
 		Settings: []Setting{{"SHOP_NAME", "Acme", "Named in every text."}},
 		Log:      slog.New(slog.NewTextHandler(&o.log, nil)), Now: o.Now,
 	})

@@ -78,7 +78,7 @@ func (o *Ops) texts(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	failures, err := o.Records.Failures(r.Context(), o.Now().Add(-failuresOf), failuresDepth)
+	failures, err := o.Ledger.Failures(r.Context(), o.Now().Add(-failuresOf), failuresDepth)
 	if err != nil {
 		return err
 	}
@@ -86,7 +86,7 @@ func (o *Ops) texts(w http.ResponseWriter, r *http.Request) error {
 	for _, f := range failures {
 		p.Failures = append(p.Failures, failureRow{f, o.Class(f.Code)})
 	}
-	found, err := o.Records.Failing(r.Context(), p.Search)
+	found, err := o.Ledger.Failing(r.Context(), p.Search)
 	if err != nil {
 		return err
 	}
@@ -106,11 +106,11 @@ func (o *Ops) texts(w http.ResponseWriter, r *http.Request) error {
 func (o *Ops) outbox(w http.ResponseWriter, r *http.Request) error { return o.showOutbox(w, r, "") }
 
 func (o *Ops) showOutbox(w http.ResponseWriter, r *http.Request, problem string) error {
-	out, err := o.Records.Outbox(r.Context(), outboxLimit)
+	out, err := o.Ledger.Outbox(r.Context(), outboxLimit)
 	if err != nil {
 		return err
 	}
-	failing, err := o.Records.Failing(r.Context(), flow.Search{})
+	failing, err := o.Ledger.Failing(r.Context(), flow.Search{})
 	if err != nil {
 		return err
 	}
@@ -139,7 +139,7 @@ func (o *Ops) tryNow(w http.ResponseWriter, r *http.Request) error {
 	if err != nil || id == uuid.Nil {
 		return errNoPage
 	}
-	err = o.Records.Hurry(r.Context(), id, o.Now())
+	err = o.Ledger.Hurry(r.Context(), id, o.Now())
 	o.Log.InfoContext(r.Context(), "ops by hand", "what", "try now", "message", id, "done", err == nil)
 	if errors.Is(err, flow.ErrStale) {
 		return o.showOutbox(w, r, "That text no longer waits: it is being tried, or done with. One whose outcome is unknown must first be looked for at Twilio, or it could go out twice.")

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -96,7 +95,7 @@ func (s *shop) openTab(_ io.Writer, args []string) error {
 func (s *shop) silence(_ io.Writer, args []string) error {
 	s.pickUp(args)
 	err := until(s.ctx, func() (bool, error) {
-		return outboxIsQuiet(s.ctx, filepath.Join(s.dir, databaseName), time.Now().Add(s.passed+s.off))
+		return outboxIsQuiet(s.ctx, s.getenv("DATABASE_URL"), time.Now().Add(s.passed+s.off))
 	})
 	if err != nil {
 		return fmt.Errorf("texts are on their way: %w", err)
@@ -248,7 +247,7 @@ func (s *shop) setClock(_ io.Writer, args []string) (err error) {
 }
 
 func (s *shop) sql(_ io.Writer, args []string) error {
-	return changeDatabase(s.ctx, filepath.Join(s.dir, databaseName), strings.Join(args, " "))
+	return changeDatabase(s.ctx, s.getenv("DATABASE_URL"), strings.Join(args, " "))
 }
 
 // fault breaks the booth, or mends it if no kind is given.

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -12,23 +11,13 @@ import (
 	"github.com/countersign/countersign/handlers"
 )
 
-// opsPages puts the ops pages together. Rows is the ledger itself; where ops
-// cannot look into it, customers are served all the same.
-func (s *service) opsPages(c checked, desk *flow.Desk, sender flow.Sender, rows flow.Ledger) (http.Handler, error) {
-	records, ok := rows.(flow.Records)
-	if !ok {
-		return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-			http.Error(w, errBlind.Error(), http.StatusNotImplemented)
-		}), nil
-	}
+// opsPages puts the ops pages together.
+func (s *service) opsPages(c checked, desk *flow.Desk, sender flow.Sender) (http.Handler, error) {
 	return handlers.NewOps(handlers.OpsConfig{
-		Desk: desk, Ledger: s.ledger, Records: records, Class: sender.Class, Rules: desk.Rules,
+		Desk: desk, Ledger: s.ledger, Class: sender.Class, Rules: desk.Rules,
 		Settings: c.inForce(), Log: s.log, Now: clock,
 	})
 }
-
-// errBlind is what ops is told of a ledger that keeps no [flow.Records].
-var errBlind = errors.New("this database cannot be looked into")
 
 // inForce are the settings as ops may see them: of a secret, that it is set,
 // and of the secret keys their ids, by which rotation can be followed.

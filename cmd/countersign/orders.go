@@ -16,20 +16,12 @@ import (
 )
 
 // lookInto opens the database for reading, beside whoever serves it.
-func (d database) lookInto(ctx context.Context, w world) (flow.Ledger, flow.Records, error) {
+func (d database) lookInto(ctx context.Context, w world) (flow.Ledger, error) {
 	databaseURL, err := d.url(w.getenv)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	rows, err := ledger.Open(ctx, databaseURL, ledger.ReadOnly())
-	if err != nil {
-		return nil, nil, err
-	}
-	records, ok := rows.(flow.Records)
-	if !ok {
-		return nil, nil, errors.Join(errBlind, rows.Close())
-	}
-	return rows, records, nil
+	return ledger.Open(ctx, databaseURL, ledger.ReadOnly())
 }
 
 type ordersCommand struct {
@@ -55,12 +47,12 @@ func (c ordersCommand) Run(ctx context.Context, w world) (err error) {
 			return errors.New("--before: must be an order's id")
 		}
 	}
-	rows, records, err := c.lookInto(ctx, w)
+	rows, err := c.lookInto(ctx, w)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, rows.Close()) }()
-	found, err := records.Orders(ctx, s)
+	found, err := rows.Orders(ctx, s)
 	if err != nil {
 		return err
 	}
@@ -86,16 +78,16 @@ type showCommand struct {
 
 // Run tells an order's timeline.
 func (c showCommand) Run(ctx context.Context, w world) (err error) {
-	rows, records, err := c.lookInto(ctx, w)
+	rows, err := c.lookInto(ctx, w)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, rows.Close()) }()
-	order, err := c.find(ctx, rows, records)
+	order, err := c.find(ctx, rows)
 	if err != nil {
 		return err
 	}
-	t, err := records.Timeline(ctx, order)
+	t, err := rows.Timeline(ctx, order)
 	if errors.Is(err, flow.ErrNotFound) {
 		return fmt.Errorf("there is no order %s", order)
 	} else if err != nil {
@@ -105,7 +97,7 @@ func (c showCommand) Run(ctx context.Context, w world) (err error) {
 }
 
 // find returns the order that was meant.
-func (c showCommand) find(ctx context.Context, rows flow.Ledger, records flow.Records) (uuid.UUID, error) {
+func (c showCommand) find(ctx context.Context, rows flow.Ledger) (uuid.UUID, error) {
 	if id, err := uuid.Parse(c.ID); err == nil {
 		m, err := rows.Message(ctx, id)
 		switch {
@@ -116,7 +108,7 @@ func (c showCommand) find(ctx context.Context, rows flow.Ledger, records flow.Re
 		}
 		return m.Order, nil
 	}
-	found, err := records.Orders(ctx, flow.Search{Reference: c.ID, Limit: 1})
+	found, err := rows.Orders(ctx, flow.Search{Reference: c.ID, Limit: 1})
 	switch {
 	case err != nil:
 		return uuid.Nil, err

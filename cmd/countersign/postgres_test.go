@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"net/url"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -14,10 +15,27 @@ import (
 // TestPostgresScripts plays the scripts in testdata/postgres, as [TestScripts]
 // does. An empty PostgreSQL is at $POSTGRES; it holds no PIN at the end.
 func TestPostgresScripts(t *testing.T) {
+	playOnPostgres(t, testscript.Params{Dir: "testdata/postgres"}, func(*testscript.Env) {})
+}
+
+// TestOpsOnPostgres plays the scripts of what ops sees on PostgreSQL too.
+func TestOpsOnPostgres(t *testing.T) {
+	scripts, err := filepath.Glob("testdata/ops_*.txtar")
+	if err != nil || len(scripts) == 0 {
+		t.Fatalf("%d scripts, %v", len(scripts), err)
+	}
+	playOnPostgres(t, testscript.Params{Files: scripts}, func(env *testscript.Env) {
+		env.Setenv("DATABASE_URL", env.Getenv("POSTGRES"))
+	})
+}
+
+// playOnPostgres plays scripts that have a PostgreSQL, once each is set up.
+func playOnPostgres(t *testing.T, scripts testscript.Params, setUp func(*testscript.Env)) {
+	t.Helper()
 	program := buildBooth(t)
 	server := pgtest.Shared(t)
 	testscript.Run(t, testscript.Params{
-		Dir:                 "testdata/postgres",
+		Dir: scripts.Dir, Files: scripts.Files,
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
 		Setup: func(env *testscript.Env) error {
@@ -31,6 +49,7 @@ func TestPostgresScripts(t *testing.T) {
 				return err
 			}
 			env.Setenv("POSTGRES", databaseURL)
+			setUp(env)
 			env.Values[shopKey{}] = s
 			env.Defer(func() {
 				// All that is in it, in one text.

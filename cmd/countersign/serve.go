@@ -118,7 +118,7 @@ func newService(ctx context.Context, c checked, log *slog.Logger) (_ *service, e
 		return nil, err
 	}
 	s.public = edge.HTTP(c.ListenAddr)
-	pages, err := s.opsPages(c, desk, sender, rows)
+	pages, err := s.opsPages(c, desk, sender)
 	if err != nil {
 		return nil, err
 	}

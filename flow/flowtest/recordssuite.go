@@ -13,22 +13,12 @@ import (
 	"github.com/countersign/countersign/flow"
 )
 
-// A RecordLedger is a ledger that ops can look into.
-type RecordLedger interface {
-	flow.Ledger
-	flow.Records
-}
-
 // A shelf is a ledger whose records are under test.
-type shelf struct {
-	bench
-	flow.Records
-}
+type shelf struct{ bench }
 
-// TestRecords holds a [flow.Records] to its contract; what is to be found is
-// saved by the same ledger. Open is called anew for each test, and closes what
-// it opened by t.Cleanup.
-func TestRecords(t *testing.T, open func(*testing.T) RecordLedger) {
+// TestRecords holds a ledger to the contract of [flow.Records]. Open is called
+// anew for each test, and closes what it opened by t.Cleanup.
+func TestRecords(t *testing.T, open func(*testing.T) flow.Ledger) {
 	t.Helper()
 	names := make([]string, 0, len(recordPromises))
 	for name := range recordPromises {
@@ -38,7 +28,7 @@ func TestRecords(t *testing.T, open func(*testing.T) RecordLedger) {
 	for _, name := range names {
 		t.Run(name, func(t *testing.T) {
 			l := open(t)
-			recordPromises[name](shelf{bench{l, t}, l})
+			recordPromises[name](shelf{bench{l, t}})
 		})
 	}
 }

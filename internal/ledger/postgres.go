@@ -20,6 +20,8 @@ import (
 // It has some connections for reading, and two for writing: the writer's, and
 // one for who takes messages.
 type Postgres struct {
+	records
+
 	reads  *pgxpool.Pool
 	writes *pgxpool.Pool // nil if read-only
 	writer *writer       // nil if read-only
@@ -60,6 +62,7 @@ func openPostgres(ctx context.Context, databaseURL string, o options) (_ *Postgr
 		return nil, err
 	}
 	p := &Postgres{answerWithin: answerWithin, outage: outage{bridged: outageBridged}}
+	p.records = records{p.look}
 	defer func() {
 		if err != nil {
 			err = fmt.Errorf("open %s at %s: %w", config.ConnConfig.Database, config.ConnConfig.Host, explainPostgres(err))
@@ -172,7 +175,7 @@ const (
 	readMessage      = `SELECT ` + messageColumns + ` FROM messages WHERE id = $1`
 	readMessageBySID = `SELECT ` + messageColumns + ` FROM messages
 		WHERE id >= $1 AND sid = $2 AND created > $3 ORDER BY id LIMIT 1`
-	readHeard   = `SELECT sid, number, sender, at, read, conversation, reply FROM inbound WHERE sid = $1`
+	readHeard   = `SELECT ` + inboundColumns + ` FROM inbound WHERE sid = $1`
 	readLapsing = `SELECT number, sender FROM conversations WHERE ` + isOpen + ` AND deadline <= $1
 		GROUP BY number, sender ORDER BY min(deadline), number, sender LIMIT $2`
 	readCensus = `SELECT 'orders', state, count(*), NULL FROM conversations WHERE ` + isOpen + ` GROUP BY state
@@ -271,11 +274,7 @@ func (p *Postgres) MessageBySID(ctx context.Context, sid string, since time.Time
 
 // Heard implements [flow.Ledger].
 func (p *Postgres) Heard(ctx context.Context, sid string) (flow.Inbound, error) {
-	var in flow.Inbound
-	var at sql.NullInt64
-	err := p.row(ctx, readHeard, sid).Scan(
-		&in.SID, &in.Line.Number, &in.Line.Sender, &at, &in.Read, &in.Order, &in.Reply)
-	in.At = moment(at)
+	in, err := scanInbound(p.row(ctx, readHeard, sid))
 	return in, missingRow("find inbound text", err)
 }
 

@@ -165,26 +165,36 @@ func (p *Postgres) callOff() (outcomes []string, err error) {
 // Take implements [flow.Ledger]. If its answer is lost, what it took is due
 // again when the leases end.
 func (p *Postgres) Take(ctx context.Context, now, until time.Time, limit int) ([]flow.Message, error) {
+	var taken []flow.Message
+	err := p.write(ctx, func(ctx context.Context) error {
+		rows, err := p.writes.Query(ctx, takeMessages, now.UnixMilli(), max(0, limit), until.UnixMilli())
+		if err != nil {
+			return err
+		}
+		taken, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (flow.Message, error) { return scanMessage(row) })
+		return err
+	})
+	return taken, named("take", err)
+}
+
+// write has a statement write beside the writer. If its answer is lost, it is
+// not tried again.
+func (p *Postgres) write(ctx context.Context, statement func(context.Context) error) error {
 	if p.writer == nil {
-		return nil, errReadOnly
+		return errReadOnly
 	}
 	if err := ctx.Err(); err != nil {
-		return nil, named("take", err)
+		return err
 	}
-	var taken []flow.Message
-	err := p.outage.bridge(func() (err error) {
+	return explainPostgres(p.outage.bridge(func() error {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), p.answerWithin)
 		defer cancel()
-		rows, err := p.writes.Query(ctx, takeMessages, now.UnixMilli(), max(0, limit), until.UnixMilli())
-		if err == nil {
-			taken, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (flow.Message, error) { return scanMessage(row) })
-		}
+		err := statement(ctx)
 		if err != nil && !undone(err) {
 			return fmt.Errorf("%w (%v)", errUnknown, err) //nolint:errorlint // not to be tried again
 		}
 		return err
-	})
-	return taken, named("take", explainPostgres(err))
+	}))
 }
 
 // Ping implements [flow.Ledger]: it commits, like any save. When ctx ends it

@@ -452,7 +452,7 @@ func TestTheURLsOwnParametersHold(t *testing.T) {
 	}
 }
 
-// Nobody reads these by the port yet; ops do, by SQL.
+// The port does not tell of a receipt that names no message; it is kept too.
 func TestPostgresKeepsEventsAndReceipts(t *testing.T) {
 	p := openPostgresTemp(t)
 	read := fill(t, p)

@@ -25,6 +25,8 @@ import (
 // It has a connection for the writer, some for readers, who never wait for
 // it, and one for the checkpoints beside it.
 type SQLite struct {
+	records
+
 	path  string
 	file  os.FileInfo // of path, when it was opened
 	lock  *os.File    // nil if read-only
@@ -68,6 +70,7 @@ func openSQLite(ctx context.Context, databaseURL string, o options) (_ *SQLite, 
 		return nil, err
 	}
 	s := &SQLite{path: path}
+	s.records = records{s.look}
 	defer func() {
 		if err != nil {
 			err = fmt.Errorf("open %s: %w", path, explain(err))
@@ -279,7 +282,7 @@ func (q *queries) sql() map[**sql.Stmt]string {
 		&q.message:      `SELECT ` + messageColumns + ` FROM messages WHERE id = ?`,
 		&q.messageBySID: `SELECT ` + messageColumns + ` FROM messages
 			WHERE id >= ? AND sid = ? AND created > ? ORDER BY id LIMIT 1`,
-		&q.heard: `SELECT sid, number, sender, at, read, conversation, reply FROM inbound WHERE sid = ?`,
+		&q.heard: `SELECT ` + inboundColumns + ` FROM inbound WHERE sid = ?`,
 		&q.lapsing: `SELECT number, sender FROM conversations WHERE ` + isOpen + ` AND deadline <= ?
 			GROUP BY number, sender ORDER BY min(deadline), number, sender LIMIT ?`,
 		&q.openOrders: `SELECT state, count(*) FROM conversations WHERE ` + isOpen + ` GROUP BY state`,
@@ -393,11 +396,7 @@ func (s *SQLite) Heard(ctx context.Context, sid string) (flow.Inbound, error) {
 	if err != nil {
 		return flow.Inbound{}, err
 	}
-	var in flow.Inbound
-	var at sql.NullInt64
-	err = s.read.heard.QueryRowContext(ctx, sid).Scan(
-		&in.SID, &in.Line.Number, &in.Line.Sender, &at, &in.Read, &in.Order, &in.Reply)
-	in.At = moment(at)
+	in, err := scanInbound(s.read.heard.QueryRowContext(ctx, sid))
 	return in, missing("find inbound text", err)
 }
 
@@ -482,9 +481,6 @@ func (s *SQLite) Census(ctx context.Context, _ time.Time) (_ flow.Census, err er
 	}
 	return census, out.Err()
 }
-
-// scanner is an [sql.Row] or [sql.Rows].
-type scanner interface{ Scan(dest ...any) error }
 
 // scanConversation reads conversationColumns.
 func scanConversation(row scanner) (flow.Conversation, error) {

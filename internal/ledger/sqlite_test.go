@@ -563,7 +563,7 @@ func blanks(query string) []any {
 	return make([]any, n)
 }
 
-// Nobody reads these by the port yet; ops do, by SQL.
+// The port does not tell of a receipt that names no message; it is kept too.
 func TestEventsAndReceiptsAreKept(t *testing.T) {
 	s := openTemp(t)
 	one, other := flowtest.NewID(noon), flowtest.NewID(noon)

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/chromedp/chromedp"
 	"github.com/google/uuid"
 
 	"github.com/countersign/countersign/flow"
@@ -391,6 +392,35 @@ func TestOpsFromTextsThatFailToTheOrders(t *testing.T) {
 	}
 	if strings.Contains(o.page("/ops/texts?code=none"), c.Named.Reference) {
 		t.Error("a text with a code is listed as one without")
+	}
+}
+
+// The same in a browser, from the first page, as the runbook has it: no click
+// more than these three.
+func TestOpsFromTextsThatFailToTheOrdersByThreeClicks(t *testing.T) {
+	o := newOffice(t)
+	c := o.order(typedPhone)
+	m := o.books.Messages()[0]
+	if err := o.Desk.Receipt(t.Context(), flow.Receipt{Message: m.ID, SID: m.SID, Status: flow.StatusUndelivered, Code: 30007}); err != nil {
+		t.Fatal(err)
+	}
+	private := httptest.NewServer(o.ops)
+	t.Cleanup(private.Close)
+	b := (&shop{t: t, url: private.URL}).browse()
+	b.do(
+		chromedp.Navigate(b.url+"/ops/"),
+		chromedp.Click(`//a[text()="Texts that fail"]`),
+		chromedp.WaitVisible(`//h1[text()="Texts that fail"]`),
+		chromedp.Click(`//main//a[text()="30007"]`),
+		chromedp.WaitVisible(`//h1[text()="Texts that fail with 30007"]`),
+		chromedp.Click(`//main//a[text()="`+c.Named.Reference+`"]`),
+		chromedp.WaitVisible(`//button[text()="Resend PIN"]`),
+	)
+	if got, want := b.path(), "/ops/orders/"+c.ID.String(); got != want {
+		t.Errorf("the third click leads to %s, want %s", got, want)
+	}
+	if wide := eval[int](b, `document.documentElement.scrollWidth`); wide > 390 {
+		t.Errorf("on a phone the page is %d px wide", wide)
 	}
 }
 

@@ -51,7 +51,9 @@ The dashboards are in ` + "`metrics/grafana`" + `, the alerts in ` + "`metrics/a
 and what to do when one fires in [the runbook](runbook.md).
 
 - Every series but HTTP's is there from the start, at zero, and none is added
-  later. A label value that the code does not know counts as ` + "`other`" + `, a country
+  later. HTTP's come with the first such answer; whatever no route takes, for its
+  path or its method, is the route ` + "`none`" + `, so that nobody can add many.
+  A label value that the code does not know counts as ` + "`other`" + `, a country
   outside ` + "`COUNTRIES`" + ` as ` + "`ZZ`" + `.
 - What describes the database (` + "`open_orders`, `outbox_depth`, `outbox_oldest_seconds`" + `)
   is counted in the background, and every machine on one database counts the
@@ -116,7 +118,7 @@ func meaning(label string, values []string) string {
 	case "route":
 		return "the pattern that matched, such as `/orders/{id}`, or `none`"
 	case "method":
-		return "`GET`, `HEAD`, `POST`, `OPTIONS` or `other`"
+		return "`GET` (and what asks by HEAD), `POST` or `other`"
 	case "code":
 		return "by class, such as `2xx`"
 	}

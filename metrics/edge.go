@@ -38,14 +38,18 @@ func (m *Metrics) Webhook(hook Hook, result Result) {
 // Request times a request. Route is the pattern it matched, never the path
 // that was asked for; empty if it matched none.
 //
-// Its series are made as they come, the only ones that are: most routes, by
-// most methods, never answer most codes.
+// Its series are made as they come, the only ones that are: most routes never
+// answer most codes. Who tries methods at random must make none: what no route
+// takes, be it for its path or its method (405), is none's, by whatever method;
+// and HEAD is GET, which answers it.
 func (m *Metrics) Request(route, method string, code int, took time.Duration) {
-	if route == "" {
-		route = "none"
+	if route == "" || code == http.StatusMethodNotAllowed {
+		route, method = "none", "other"
 	}
 	switch method {
-	case http.MethodGet, http.MethodHead, http.MethodPost, http.MethodOptions:
+	case http.MethodGet, http.MethodPost:
+	case http.MethodHead:
+		method = http.MethodGet
 	default: // a method can be any word
 		method = "other"
 	}

@@ -9,15 +9,15 @@ var inside = board{
 	from:  "now-3h",
 	rows: []row{
 		{title: "HTTP", panels: []panel{
-			{kind: stacked, title: "Requests", wide: 8, unit: perMinute,
+			{kind: stacked, title: "Requests", wide: 12, unit: perMinute, beside: true,
 				about:   "What is asked for, by route.",
 				queries: []query{{`sum by (route) (rate(countersign_http_request_duration_seconds_count{*}[$__rate_interval])) * 60`, "{{route}}"}}},
-			{kind: stacked, title: "Answers by class", wide: 8, unit: perMinute,
+			{kind: stacked, title: "Answers by class", wide: 6, unit: perMinute,
 				colors:  classes,
 				about:   "2xx and 3xx are what should be; 4xx are people and bots; 5xx are ours.",
 				runbook: "pagesfail",
 				queries: []query{{`sum by (code) (rate(countersign_http_request_duration_seconds_count{*}[$__rate_interval])) * 60`, "{{code}}"}}},
-			{kind: lines, title: "Time to answer", wide: 8, unit: seconds,
+			{kind: lines, title: "Time to answer", wide: 6, unit: seconds,
 				about: "Of all routes but the live stream, which is meant to last.",
 				queries: []query{
 					{`histogram_quantile(0.5, sum by (le) (rate(countersign_http_request_duration_seconds_bucket{*,route!="/orders/{id}/live"}[$__rate_interval])))`, "half"},
@@ -35,6 +35,7 @@ var inside = board{
 				steps: rising(30, 60), runbook: "outboxstuck",
 				queries: []query{{`max(countersign_outbox_oldest_seconds{*})`, "due for"}}},
 			{kind: stacked, title: "What is done about failed texts", wide: 8, unit: perMinute,
+				colors:  remedies,
 				about:   "Retry: the same again, later. Reconcile: look first whether Twilio has it. Hold: this and all others, until what Twilio refuses is mended. Unreachable and opt_out: the order waits for its customer.",
 				queries: []query{{`sum by (action) (rate(countersign_text_errors_total{*,action!="other"}[$__rate_interval])) * 60`, "{{action}}"}}},
 		}},

@@ -1,7 +1,9 @@
 package main
 
 // Whether texts fail is judged by tries: one that Twilio took, or one that
-// failed for a reason that is not the customer's number, phone or wish.
+// failed for a reason that is not the customer's number, phone or wish. To the
+// customer it is all one whether the reason is our account (config), of which
+// an alert of its own tells.
 const (
 	taken    = `sum(increase(countersign_texts_total{*,outcome="accepted"}[WINDOW]))`
 	notTaken = `sum(increase(countersign_text_errors_total{*,class=~"bug|config|expired|fraud|retry|unknown"}[WINDOW]))`
@@ -73,6 +75,7 @@ var overview = board{
 				about:   "What each try to text a PIN came to. Waiting ones are tried again, dropped ones were overtaken by events.",
 				queries: []query{{`sum by (outcome) (rate(countersign_texts_total{*,outcome=~"accepted|failed|dropped|waiting"}[$__rate_interval])) * 60`, "{{outcome}}"}}},
 			{kind: stacked, title: "Why texts fail", wide: 8, unit: perMinute,
+				colors:  failures,
 				about:   "Errors of sending and of receipts by what they mean. Config and country are ours to put right; number, carrier and opted_out are not.",
 				runbook: "twiliorefusesus",
 				queries: []query{{`sum by (class) (rate(countersign_text_errors_total{*,class!="other"}[$__rate_interval])) * 60`, "{{class}}"}}},
@@ -103,15 +106,19 @@ var overview = board{
 		}},
 		{title: "Is the service well?", panels: []panel{
 			{kind: lines, title: "Requests that fail", wide: 8, unit: perMinute,
-				about:   "Answers of class 5xx by route. On /readyz they mean that the database does not answer, or that we are stopping.",
+				about:   "Answers of class 5xx, in all and by route. On /readyz they mean that the database does not answer, or that we are stopping.",
 				runbook: "pagesfail",
-				queries: []query{{`sum by (route) (rate(countersign_http_request_duration_seconds_count{*,code="5xx"}[$__rate_interval])) * 60`, "{{route}}"}}},
+				queries: []query{
+					// A route that has never failed has no such series: then all is 0.
+					{`sum(rate(countersign_http_request_duration_seconds_count{*,code="5xx"}[$__rate_interval]) or 0 * rate(countersign_http_request_duration_seconds_count{*}[$__rate_interval])) * 60`, "all"},
+					{`sum by (route) (rate(countersign_http_request_duration_seconds_count{*,code="5xx"}[$__rate_interval])) * 60`, "{{route}}"},
+				}},
 			{kind: lines, title: "Slowest routes", wide: 8, unit: seconds,
 				about:   "How long 95 % of the answers took at most, for the five slowest routes. Get PIN waits up to 3 s for Twilio; the live stream is left out, since it is meant to last.",
 				queries: []query{{`topk(5, histogram_quantile(0.95, sum by (route, le) (rate(countersign_http_request_duration_seconds_bucket{*,route!="/orders/{id}/live"}[$__rate_interval]))))`, "{{route}}"}}},
 			{kind: lines, title: "Breaker open", wide: 4, unit: count, most: 1,
 				about:   "1 while texts are held back, since Twilio refuses all of them, or all to a country, for what is ours to mend. Customers who ask for a PIN are told to come back.",
-				runbook: "breakeropen",
+				runbook: "twiliorefusesus",
 				queries: []query{{`max(countersign_breaker_open{*})`, "open"}}},
 			{kind: lines, title: "Versions running", wide: 4, unit: count,
 				about:   "How many machines run each version. More than one for long means that a deploy has stopped halfway.",

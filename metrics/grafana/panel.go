@@ -23,7 +23,8 @@ type panel struct {
 	wide    uint32  // of the grid's 24 columns
 	colors  []color // of series whose name means good or bad
 	steps   []step  // where it turns from good to bad; none for no opinion
-	most    float64 // of what the axis shows at least; 0 leaves that to the data
+	most    float64 // of what the axis shows at least, or a bar at most; 0 leaves that to the data
+	beside  bool    // the legend stands at the right, since its names are many and long
 	empty   string  // a stat's words where there is nothing to show
 	queries []query
 	runbook string // the section of docs/runbook.md about it, if it has an alert
@@ -68,6 +69,8 @@ var (
 	states   = []color{{"asked", "blue"}, {"confirmed", "green"}, {"declined", "purple"}, {"lapsed", "yellow"}, {"unreachable", "orange"}, {"locked", "red"}}
 	judged   = []color{{"matched", "green"}, {"proved", "dark-green"}, {"late", "blue"}, {"malformed", "purple"}, {"missed", "yellow"}, {"spent", "orange"}, {"last_miss", "red"}, {"barred", "dark-red"}}
 	outcomes = []color{{"accepted", "green"}, {"waiting", "yellow"}, {"dropped", "blue"}, {"failed", "red"}}
+	failures = []color{{"config", "dark-red"}, {"bug", "red"}, {"country", "dark-orange"}, {"retry", "yellow"}, {"unknown", "dark-yellow"}, {"expired", "light-orange"}, {"fraud", "purple"}, {"carrier", "orange"}, {"number", "blue"}, {"opted_out", "light-blue"}}
+	remedies = []color{{"hold", "red"}, {"retry", "yellow"}, {"reconcile", "blue"}, {"unreachable", "orange"}, {"opt_out", "light-blue"}, {"drop", "purple"}}
 	statuses = []color{{"sent", "blue"}, {"delivered", "green"}, {"canceled", "purple"}, {"undelivered", "orange"}, {"failed", "red"}}
 	calls    = []color{{"ok", "green"}, {"duplicate", "blue"}, {"malformed", "yellow"}, {"bad_signature", "orange"}, {"error", "red"}}
 	classes  = []color{{"2xx", "green"}, {"3xx", "blue"}, {"4xx", "yellow"}, {"5xx", "red"}}
@@ -114,17 +117,25 @@ func (p panel) draw(id uint32) cog.Builder[dashboard.Panel] {
 		}
 		return b
 	case bars:
-		return bargauge.NewPanelBuilder().Id(id).Title(p.title).Description(p.about).Datasource(source).
+		b := bargauge.NewPanelBuilder().Id(id).Title(p.title).Description(p.about).Datasource(source).
 			Unit(p.unit).Span(p.wide).Height(p.kind.high()).Targets(p.targets()).Links(p.links()).
 			Thresholds(thresholds(p.steps)).ColorScheme(byThreshold).Min(0).NoValue(p.empty).
 			Orientation(common.VizOrientationHorizontal).DisplayMode(common.BarGaugeDisplayModeBasic).
 			ReduceOptions(last)
+		if p.most > 0 {
+			b.Max(p.most)
+		}
+		return b
 	default:
+		legend := common.LegendPlacementBottom
+		if p.beside {
+			legend = common.LegendPlacementRight
+		}
 		b := timeseries.NewPanelBuilder().Id(id).Title(p.title).Description(p.about).Datasource(source).
 			Unit(p.unit).Span(p.wide).Height(p.kind.high()).Targets(p.targets()).Links(p.links()).
 			AxisSoftMin(0).ShowPoints(common.VisibilityModeNever).LineWidth(2).
 			Legend(common.NewVizLegendOptionsBuilder().ShowLegend(true).
-				DisplayMode(common.LegendDisplayModeList).Placement(common.LegendPlacementBottom)).
+				DisplayMode(common.LegendDisplayModeList).Placement(legend)).
 			Tooltip(common.NewVizTooltipOptionsBuilder().Mode(common.TooltipDisplayModeMulti).Sort(common.SortOrderDescending))
 		if p.most > 0 {
 			b.AxisSoftMax(p.most)

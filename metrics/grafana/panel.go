@@ -109,7 +109,7 @@ func (p panel) draw(id uint32) cog.Builder[dashboard.Panel] {
 	case number:
 		b := stat.NewPanelBuilder().Id(id).Title(p.title).Description(p.about).Datasource(source).
 			Unit(p.unit).Span(p.wide).Height(p.kind.high()).Targets(p.targets()).Links(p.links()).
-			Thresholds(thresholds(p.steps)).ColorScheme(byThreshold).NoValue(p.empty).
+			Thresholds(thresholds(p.steps, "text")).ColorScheme(byThreshold).NoValue(p.empty).
 			GraphMode(common.BigValueGraphModeNone).Orientation(common.VizOrientationAuto).ColorMode(common.BigValueColorModeValue).
 			ReduceOptions(last)
 		if p.unit == dollars {
@@ -119,7 +119,7 @@ func (p panel) draw(id uint32) cog.Builder[dashboard.Panel] {
 	case bars:
 		b := bargauge.NewPanelBuilder().Id(id).Title(p.title).Description(p.about).Datasource(source).
 			Unit(p.unit).Span(p.wide).Height(p.kind.high()).Targets(p.targets()).Links(p.links()).
-			Thresholds(thresholds(p.steps)).ColorScheme(byThreshold).Min(0).NoValue(p.empty).
+			Thresholds(thresholds(p.steps, "blue")).ColorScheme(byThreshold).Min(0).NoValue(p.empty).
 			Orientation(common.VizOrientationHorizontal).DisplayMode(common.BarGaugeDisplayModeBasic).
 			ReduceOptions(last)
 		if p.most > 0 {
@@ -151,7 +151,7 @@ func (p panel) draw(id uint32) cog.Builder[dashboard.Panel] {
 			}})
 		}
 		if p.steps != nil {
-			b.Thresholds(thresholds(p.steps)).
+			b.Thresholds(thresholds(p.steps, "text")).
 				ThresholdsStyle(common.NewGraphThresholdsStyleConfigBuilder().Mode(common.GraphThresholdsStyleModeDashed))
 		}
 		return b
@@ -188,8 +188,9 @@ func (p panel) links() []cog.Builder[dashboard.DashboardLink] {
 	}
 }
 
-func thresholds(steps []step) cog.Builder[dashboard.ThresholdsConfig] {
-	drawn := []dashboard.Threshold{{Color: "text"}}
+// thresholds are the steps; plain is the color where there are none.
+func thresholds(steps []step, plain string) cog.Builder[dashboard.ThresholdsConfig] {
+	drawn := []dashboard.Threshold{{Color: plain}}
 	if len(steps) > 0 {
 		drawn = nil
 	}

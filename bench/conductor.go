@@ -17,13 +17,14 @@ import (
 // A conductor has the measurements made, one after the other.
 type conductor struct {
 	short    bool
-	roads    []*road
-	out      string // the Markdown file whose tables are to be rewritten, if any
+	only     []string // the names of what is measured; empty for all but the scale
+	out      string   // the Markdown file whose tables are to be rewritten, if any
 	dir      string
 	profiles string
 	stdout   io.Writer
 	log      io.Writer
 
+	report  report
 	program string // countersign, as it was built
 	far     *farSide
 	twilio  string // the far side's URL
@@ -41,7 +42,7 @@ func (c *conductor) run(ctx context.Context) (err error) {
 			err = os.RemoveAll(c.dir)
 			return
 		}
-		fmt.Fprintln(c.log, "what the servers said is in", c.dir)
+		c.say("what the servers said is in %s", c.dir)
 	}()
 	if err := c.build(ctx); err != nil {
 		return err
@@ -49,7 +50,7 @@ func (c *conductor) run(ctx context.Context) (err error) {
 	if err := c.openFarSide(ctx); err != nil {
 		return err
 	}
-	return c.ratios(ctx)
+	return c.measure(ctx)
 }
 
 // build builds the service as make build does.
@@ -77,21 +78,12 @@ func (c *conductor) openFarSide(ctx context.Context) error {
 }
 
 // say tells whoever waits how far we are.
-func (c *conductor) say(format string, args ...any) { fmt.Fprintf(c.log, format+"\n", args...) }
+func (c *conductor) say(format string, args ...any) {
+	_, _ = fmt.Fprintf(c.log, format+"\n", args...)
+}
 
-// ratios measures the roads.
-func (c *conductor) ratios(ctx context.Context) (err error) {
-	limit, err := startLimit(ctx, c.dir, c.twilio)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, limit.server.stop()) }()
-	service, err := startService(ctx, c.dir, "service", c.program, c.twilio, sqliteURL(c.dir, "roads.db"))
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, service.server.stop()) }()
-
+// newPlay readies roads to be played on two sides.
+func (c *conductor) newPlay(ctx context.Context, limit, service *side) (*play, error) {
 	p := &play{
 		limit: limit, service: service, far: c.far, rounds: 5, fewer: 1, profiles: c.profiles,
 		walked: map[string]bool{}, orders: map[customer]string{}, heard: map[string]answer{},
@@ -100,23 +92,9 @@ func (c *conductor) ratios(ctx context.Context) (err error) {
 		p.rounds, p.fewer = 3, 4
 	}
 	p.lines = p.rounds * p.visits(roadNamed("ask"))
-	if p.cookie, err = newBrowser(ctx, service.addr); err != nil {
-		return err
-	}
-	if err := p.flood(ctx); err != nil {
-		return err
-	}
-	t := roadTable{}
-	for _, r := range c.roads {
-		limits, services, err := p.measure(ctx, r)
-		if err != nil {
-			return err
-		}
-		row := t.add(r, limits, services)
-		c.say("%s", row)
-	}
-	_, err = io.WriteString(c.stdout, t.String())
-	return err
+	var err error
+	p.cookie, err = newBrowser(ctx, service.addr)
+	return p, err
 }
 
 // newBrowser is a browser that the service has seen.

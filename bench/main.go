@@ -53,7 +53,7 @@ func run(ctx context.Context, args []string, out, log io.Writer) error {
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	flags.SetOutput(log)
 	flags.BoolVar(&c.short, "short", false, "fewer lines and rounds: a look, not a figure to publish")
-	flags.StringVar(&only, "roads", "", "only these, comma-separated: "+strings.Join(roadNames(), " "))
+	flags.StringVar(&only, "roads", "", "only these, comma-separated: "+strings.Join(names(), " ")+"; or scale, which is measured by name alone")
 	flags.StringVar(&c.out, "out", "", "the Markdown file whose tables are to be rewritten (none)")
 	flags.StringVar(&c.dir, "dir", os.TempDir(), "where the databases are kept meanwhile: on the disk to be measured")
 	flags.StringVar(&c.profiles, "profile", "", "a directory for a CPU profile of each of the service's rounds (none)")
@@ -64,7 +64,7 @@ func run(ctx context.Context, args []string, out, log io.Writer) error {
 		return fmt.Errorf("what is %q? There are only flags", flags.Arg(0))
 	}
 	var err error
-	if c.roads, err = chooseRoads(only); err != nil {
+	if c.only, err = choose(only); err != nil {
 		return err
 	}
 	c.stdout, c.log = out, log

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net/http"
 	"path/filepath"
-	"strings"
 	"sync"
 )
 
@@ -145,30 +144,6 @@ const (
 	// floodIP is where the flood comes from.
 	floodIP = "192.0.2.1"
 )
-
-func roadNames() []string {
-	var names []string
-	for _, r := range roads {
-		names = append(names, r.name)
-	}
-	return names
-}
-
-// chooseRoads returns the named roads, or all.
-func chooseRoads(names string) ([]*road, error) {
-	if names == "" {
-		return roads, nil
-	}
-	var chosen []*road
-	for name := range strings.SplitSeq(names, ",") {
-		r := roadNamed(strings.TrimSpace(name))
-		if r == nil {
-			return nil, fmt.Errorf("no road %q; there are %s", name, strings.Join(roadNames(), " "))
-		}
-		chosen = append(chosen, r)
-	}
-	return chosen, nil
-}
 
 func roadNamed(name string) *road {
 	for _, r := range roads {

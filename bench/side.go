@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -23,8 +24,8 @@ type side struct {
 	cpu    func() (time.Duration, error) // of all processes that are part of it
 }
 
-// startLimit starts the limit, which texts by the far side at that URL.
-func startLimit(ctx context.Context, dir, twilio string) (*side, error) {
+// startLimit starts the limit, which texts by the same far side.
+func (c *conductor) startLimit(ctx context.Context) (*side, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
@@ -33,7 +34,7 @@ func startLimit(ctx context.Context, dir, twilio string) (*side, error) {
 	if s.addr, err = freeAddr(ctx); err != nil {
 		return nil, err
 	}
-	if s.server, err = start(ctx, dir, s.name, nil, self, "limit", "-listen", s.addr, "-twilio", twilio); err != nil {
+	if s.server, err = start(ctx, c.dir, s.name, nil, self, "limit", "-listen", s.addr, "-twilio", c.twilio); err != nil {
 		return nil, err
 	}
 	s.cpu = s.server.cpu
@@ -42,7 +43,7 @@ func startLimit(ctx context.Context, dir, twilio string) (*side, error) {
 
 // startService starts countersign as its user would, but for what stands in
 // settings besides.
-func startService(ctx context.Context, dir, name, program, twilio, database string, settings ...string) (*side, error) {
+func (c *conductor) startService(ctx context.Context, name, database string, settings ...string) (*side, error) {
 	s := &side{name: name}
 	var err error
 	if s.addr, err = freeAddr(ctx); err != nil {
@@ -53,21 +54,24 @@ func startService(ctx context.Context, dir, name, program, twilio, database stri
 	}
 	env := append([]string{
 		"PUBLIC_URL=" + publicURL, "TWILIO_ACCOUNT_SID=" + accountSID, "TWILIO_AUTH_TOKEN=" + authToken,
-		"TWILIO_FROM_NUMBER=" + sender, "TWILIO_API_URL=" + twilio, "SECRET_KEY=" + secretKey,
+		"TWILIO_FROM_NUMBER=" + sender, "TWILIO_API_URL=" + c.twilio, "SECRET_KEY=" + secretKey,
 		"DATABASE_URL=" + database, "LISTEN_ADDR=" + s.addr, "OPS_ADDR=" + s.ops,
 		// A day's texts are sent in minutes. Each customer comes from another
 		// address, so that the flood valve may stay as it is.
 		"TEXTS_PER_DAY=100000000", "CLIENT_IP_HEADER=" + ipHeader,
 	}, settings...)
-	if s.server, err = start(ctx, dir, name, env, program, "serve"); err != nil {
+	if s.server, err = start(ctx, c.dir, name, env, c.program, "serve"); err != nil {
 		return nil, err
 	}
 	s.cpu = s.server.cpu
 	return s, s.server.ready(ctx, "http://"+s.addr+"/readyz")
 }
 
-// sqliteURL names a database in dir.
-func sqliteURL(dir, name string) string { return "file:" + filepath.Join(dir, name) }
+// stop ends the server. What it says of that is added to err.
+func (s *side) stop(err *error) { *err = errors.Join(*err, s.server.stop()) }
+
+// sqlite names a database of its own.
+func (c *conductor) sqlite(name string) string { return "file:" + filepath.Join(c.dir, name+".db") }
 
 func freeAddr(ctx context.Context) (string, error) {
 	l, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
@@ -101,6 +105,17 @@ func (s *side) metric(ctx context.Context, name string) (float64, error) {
 		}
 	}
 	return 0, fmt.Errorf("no metric %s", name)
+}
+
+// liveHeap collects the service's garbage and returns what is left, in bytes.
+func (s *side) liveHeap(ctx context.Context) (float64, error) {
+	for range 2 { // what a finalizer held goes with the second
+		status, _, err := get(ctx, "http://"+s.ops+"/debug/pprof/heap?gc=1")
+		if err != nil || status != http.StatusOK {
+			return 0, fmt.Errorf("collect garbage: status %d, %w", status, err)
+		}
+	}
+	return s.metric(ctx, "go_memstats_heap_alloc_bytes")
 }
 
 // learn tells the limit what to say on a road.

@@ -70,6 +70,25 @@ func New(t testing.TB, settings ...string) *Server {
 	return s
 }
 
+// Start starts a server for a program that is no test. Close ends it.
+func Start(settings ...string) (*Server, error) { return start(settings...) }
+
+// Close ends the server and removes all that it kept.
+func (s *Server) Close() error { return s.end.Close() }
+
+// DatabaseURL leads to the database that a new server has.
+func (s *Server) DatabaseURL() string { return s.url(url.Values{}) }
+
+// PID is the server's first process, the parent of the others.
+func (s *Server) PID() (int, error) {
+	text, err := os.ReadFile(filepath.Join(s.data(), "postmaster.pid"))
+	if err != nil {
+		return 0, err
+	}
+	first, _, _ := strings.Cut(string(text), "\n")
+	return strconv.Atoi(first)
+}
+
 // URL makes a schema of its own and returns the database URL that leads there.
 func (s *Server) URL(t testing.TB) string {
 	t.Helper()

@@ -1,0 +1,141 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// The whole loop, in other circumstances than those of the roads.
+
+// onPostgres measures the whole loop on PostgreSQL, whose work is on the
+// service's bill.
+func (c *conductor) onPostgres(ctx context.Context) (err error) {
+	pg, err := startPostgres()
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, pg.server.Close()) }()
+	limit, err := c.startLimit(ctx)
+	if err != nil {
+		return err
+	}
+	defer limit.stop(&err)
+	service, err := c.startOnPostgres(ctx, "service-on-postgres", pg)
+	if err != nil {
+		return err
+	}
+	defer service.stop(&err)
+	p, err := c.newPlay(ctx, limit, service)
+	if err != nil {
+		return err
+	}
+	p.profiles = ""
+	loop := *roadNamed("loop")
+	loop.title, loop.bar, loop.aim = "whole loop on PostgreSQL, its processes' CPU too", 6, 4
+	loop.visits /= 2
+	limits, services, err := p.measure(ctx, &loop)
+	if err != nil {
+		return err
+	}
+	c.say("%s", c.report.road(&loop, limits, services))
+	return nil
+}
+
+// A slow Twilio answers after this long, as the real one may.
+const slowAnswer = 100 * time.Millisecond
+
+// loops has a crowd go the whole loop on a service of its own, once with a
+// Twilio that answers at once and once with a slow one.
+func (c *conductor) loops(ctx context.Context, name string, callers int, go_ func(crowd, visit) error) (atOnce, slow round, err error) {
+	service, err := c.startService(ctx, name, c.sqlite(name))
+	if err != nil {
+		return round{}, round{}, err
+	}
+	defer service.stop(&err)
+	p, err := c.newPlay(ctx, nil, service)
+	if err != nil {
+		return round{}, round{}, err
+	}
+	defer c.far.latency.Store(0)
+	var rounds []round
+	for i, latency := range []time.Duration{0, slowAnswer} {
+		c.far.latency.Store(int64(latency))
+		all, err := gather(ctx, service.addr, callers)
+		if err != nil {
+			return round{}, round{}, err
+		}
+		began, visited := time.Now(), 0
+		walk := roadNamed("loop").visit(p)
+		err = go_(all, func(caller *caller, n int) error {
+			return walk(caller, n+i*1_000_000)
+		})
+		r := round{wall: time.Since(began), took: all.took()}
+		all.leave()
+		if err != nil {
+			return round{}, round{}, err
+		}
+		visited = len(r.took["loop-reply"])
+		r.visits = visited
+		rounds = append(rounds, r)
+	}
+	return rounds[0], rounds[1], nil
+}
+
+// slowTwilio measures how much of their time customers spend waiting for
+// nothing but Twilio.
+func (c *conductor) slowTwilio(ctx context.Context) error {
+	const customers = 64
+	visits := 4_000
+	if c.short {
+		visits /= 4
+	}
+	atOnce, slow, err := c.loops(ctx, "slow", customers, func(all crowd, v visit) error { return all.walk(ctx, 0, visits, v) })
+	if err != nil {
+		return err
+	}
+	ceiling := customers / slowAnswer.Seconds()
+	rate := float64(slow.visits) / slow.wall.Seconds()
+	c.promise(promise{
+		what:   fmt.Sprintf("Twilio at %v, %d customers: loops a second, of the %.0f that waiting for Twilio alone allows", slowAnswer, customers, ceiling),
+		figure: rate / ceiling * 100, bar: 95, unit: "%", more: true,
+	})
+	before := quantile([]round{atOnce}, "loop-reply", .5)
+	c.promise(promise{
+		what:   fmt.Sprintf("a check's p50 meanwhile; with Twilio at 0 ms it is %s", millis(before)),
+		figure: inMillis(quantile([]round{slow}, "loop-reply", .5)), bar: inMillis(before), unit: "ms",
+	})
+	return nil
+}
+
+// steadyRate measures what customers wait who do not wait for each other.
+func (c *conductor) steadyRate(ctx context.Context) error {
+	const perSecond = 500
+	lasts := 20 * time.Second
+	if c.short {
+		lasts /= 4
+	}
+	atOnce, slow, err := c.loops(ctx, "steady", 256, func(all crowd, v visit) error {
+		return all.stream(ctx, 0, int(perSecond*lasts.Seconds()), perSecond, v)
+	})
+	if err != nil {
+		return err
+	}
+	for _, r := range []struct {
+		round
+		twilio time.Duration
+	}{{atOnce, 0}, {slow, slowAnswer}} {
+		c.promise(promise{
+			what:   fmt.Sprintf("%d loops a second begun, Twilio at %v: p99 of a check", perSecond, r.twilio),
+			figure: inMillis(quantile([]round{r.round}, "loop-reply", .99)), bar: 10, unit: "ms",
+		})
+		c.promise(promise{
+			what:   fmt.Sprintf("%d loops a second begun, Twilio at %v: p99 of `POST /pin`", perSecond, r.twilio),
+			figure: inMillis(quantile([]round{r.round}, "loop", .99)), bar: inMillis(r.twilio + 15*time.Millisecond), unit: "ms",
+		})
+	}
+	return nil
+}
+
+func inMillis(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }

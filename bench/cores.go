@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 	"runtime"
 	"strconv"
-	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -34,33 +33,35 @@ func pinThreads(pid, core int) error {
 	if err != nil {
 		return err
 	}
-	var cores unix.CPUSet
-	cores.Set(core)
 	for _, task := range tasks {
 		tid, err := strconv.Atoi(filepath.Base(task))
 		if err != nil {
 			return err
 		}
-		if err := unix.SchedSetaffinity(tid, &cores); err != nil && !errors.Is(err, unix.ESRCH) {
-			return fmt.Errorf("keep thread %d to core %d: %w", tid, core, err)
+		if err := pinThread(tid, core); err != nil && !errors.Is(err, unix.ESRCH) { // one that has ended
+			return err
 		}
 	}
 	return nil
 }
 
-// execPinned becomes the program in args, which has the core for all its life.
-func execPinned(args []string) error {
-	core, err := strconv.Atoi(args[0])
-	if err != nil {
-		return err
+// pinThread keeps a thread to a core; 0 is the caller's.
+func pinThread(tid, core int) error {
+	var cores unix.CPUSet
+	cores.Set(core)
+	if err := unix.SchedSetaffinity(tid, &cores); err != nil {
+		return fmt.Errorf("keep thread %d to core %d: %w", tid, core, err)
 	}
+	return nil
+}
+
+// startOn starts a process that has the core for all its life, and its children
+// too: a process begins where the thread is that begins it.
+func startOn(core int, cmd *exec.Cmd) error {
 	runtime.LockOSThread()
-	if err := pinThreads(os.Getpid(), core); err != nil {
+	defer runtime.UnlockOSThread()
+	if err := pinThread(0, core); err != nil {
 		return err
 	}
-	program, err := exec.LookPath(args[1])
-	if err != nil {
-		return err
-	}
-	return syscall.Exec(program, args[1:], os.Environ()) //nolint:gosec // the conductor names it
+	return errors.Join(cmd.Start(), pinThread(0, askingCore))
 }

@@ -53,9 +53,19 @@ func (c *caller) do(what string, request []byte, want int) (answer, error) {
 	c.took[what] = append(c.took[what], time.Since(began))
 	a := answer{Status: resp.StatusCode, Header: resp.Header, Body: body.Bytes()}
 	if a.Status != want {
-		return a, fmt.Errorf("%s: answered %s, not %d:\n%s", what, resp.Status, want, body.Bytes())
+		return a, fmt.Errorf("%s: %w", what, &unexpected{want, a})
 	}
 	return a, nil
+}
+
+// unexpected is an answer, but not the one that was wanted.
+type unexpected struct {
+	want int
+	got  answer
+}
+
+func (u *unexpected) Error() string {
+	return fmt.Sprintf("answered %d, not %d:\n%s", u.got.Status, u.want, u.got.Body)
 }
 
 // A visit is the n-th passage of a road, by one or more requests.

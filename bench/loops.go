@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
+	"sync/atomic"
 	"time"
 )
 
@@ -46,41 +48,45 @@ func (c *conductor) onPostgres(ctx context.Context) (err error) {
 // A slow Twilio answers after this long, as the real one may.
 const slowAnswer = 100 * time.Millisecond
 
-// loops has a crowd go the whole loop on a service of its own, once with a
-// Twilio that answers at once and once with a slow one.
-func (c *conductor) loops(ctx context.Context, name string, callers int, go_ func(crowd, visit) error) (atOnce, slow round, err error) {
+// loops has a crowd go the whole loop on a service of its own: first with a
+// Twilio that answers at once, and then with a slow one. What the service
+// refuses for want of time is counted, and the crowd goes on.
+func (c *conductor) loops(ctx context.Context, name string, callers int, walk func(crowd, visit) error) (rounds [2]round, err error) {
 	service, err := c.startService(ctx, name, c.sqlite(name))
 	if err != nil {
-		return round{}, round{}, err
+		return rounds, err
 	}
 	defer service.stop(&err)
 	p, err := c.newPlay(ctx, nil, service)
 	if err != nil {
-		return round{}, round{}, err
+		return rounds, err
 	}
 	defer c.far.latency.Store(0)
-	var rounds []round
+	loop := roadNamed("loop").visit(p)
 	for i, latency := range []time.Duration{0, slowAnswer} {
 		c.far.latency.Store(int64(latency))
 		all, err := gather(ctx, service.addr, callers)
 		if err != nil {
-			return round{}, round{}, err
+			return rounds, err
 		}
-		began, visited := time.Now(), 0
-		walk := roadNamed("loop").visit(p)
-		err = go_(all, func(caller *caller, n int) error {
-			return walk(caller, n+i*1_000_000)
+		var refused atomic.Int64
+		began := time.Now()
+		err = walk(all, func(caller *caller, n int) error {
+			err := loop(caller, n+i*1_000_000)
+			if u := new(unexpected); errors.As(err, &u) && u.got.Status == http.StatusServiceUnavailable {
+				refused.Add(1)
+				return nil
+			}
+			return err
 		})
-		r := round{wall: time.Since(began), took: all.took()}
+		rounds[i] = round{wall: time.Since(began), took: all.took(), refused: int(refused.Load())}
+		rounds[i].visits = len(rounds[i].took["loop"])
 		all.leave()
 		if err != nil {
-			return round{}, round{}, err
+			return rounds, err
 		}
-		visited = len(r.took["loop-reply"])
-		r.visits = visited
-		rounds = append(rounds, r)
 	}
-	return rounds[0], rounds[1], nil
+	return rounds, nil
 }
 
 // slowTwilio measures how much of their time customers spend waiting for
@@ -91,15 +97,16 @@ func (c *conductor) slowTwilio(ctx context.Context) error {
 	if c.short {
 		visits /= 4
 	}
-	atOnce, slow, err := c.loops(ctx, "slow", customers, func(all crowd, v visit) error { return all.walk(ctx, 0, visits, v) })
+	rounds, err := c.loops(ctx, "slow", customers, func(all crowd, v visit) error { return all.walk(ctx, 0, visits, v) })
 	if err != nil {
 		return err
 	}
+	atOnce, slow := rounds[0], rounds[1]
 	ceiling := customers / slowAnswer.Seconds()
-	rate := float64(slow.visits) / slow.wall.Seconds()
+	rate := float64(slow.visits-slow.refused) / slow.wall.Seconds()
 	c.promise(promise{
 		what:   fmt.Sprintf("Twilio at %v, %d customers: loops a second, of the %.0f that waiting for Twilio alone allows", slowAnswer, customers, ceiling),
-		figure: rate / ceiling * 100, bar: 95, unit: "%", more: true,
+		figure: rate / ceiling * 100, bar: 95, unit: "%", more: true, refused: slow.refused,
 	})
 	before := quantile([]round{atOnce}, "loop-reply", .5)
 	c.promise(promise{
@@ -116,23 +123,22 @@ func (c *conductor) steadyRate(ctx context.Context) error {
 	if c.short {
 		lasts /= 4
 	}
-	atOnce, slow, err := c.loops(ctx, "steady", 256, func(all crowd, v visit) error {
+	rounds, err := c.loops(ctx, "steady", 256, func(all crowd, v visit) error {
 		return all.stream(ctx, 0, int(perSecond*lasts.Seconds()), perSecond, v)
 	})
 	if err != nil {
 		return err
 	}
-	for _, r := range []struct {
-		round
-		twilio time.Duration
-	}{{atOnce, 0}, {slow, slowAnswer}} {
+	for i, twilio := range []time.Duration{0, slowAnswer} {
+		r := rounds[i]
+		what := fmt.Sprintf("%d loops a second begun, Twilio at %v: p99 of ", perSecond, twilio)
 		c.promise(promise{
-			what:   fmt.Sprintf("%d loops a second begun, Twilio at %v: p99 of a check", perSecond, r.twilio),
-			figure: inMillis(quantile([]round{r.round}, "loop-reply", .99)), bar: 10, unit: "ms",
+			what:   what + "a check",
+			figure: inMillis(quantile([]round{r}, "loop-reply", .99)), bar: 10, unit: "ms", refused: r.refused,
 		})
 		c.promise(promise{
-			what:   fmt.Sprintf("%d loops a second begun, Twilio at %v: p99 of `POST /pin`", perSecond, r.twilio),
-			figure: inMillis(quantile([]round{r.round}, "loop", .99)), bar: inMillis(r.twilio + 15*time.Millisecond), unit: "ms",
+			what:   what + "`POST /pin`",
+			figure: inMillis(quantile([]round{r}, "loop", .99)), bar: inMillis(twilio + 15*time.Millisecond), unit: "ms", refused: r.refused,
 		})
 	}
 	return nil

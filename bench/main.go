@@ -37,16 +37,10 @@ func main() {
 	}
 }
 
-// run is the program: the conductor, or, as the first argument says, one of the
-// processes that it starts.
+// run is the program: the conductor, or the limit that it starts.
 func run(ctx context.Context, args []string, out, log io.Writer) error {
-	if len(args) > 0 {
-		switch args[0] {
-		case "limit":
-			return serveLimit(ctx, args[1:])
-		case "pinned":
-			return execPinned(args[1:])
-		}
+	if len(args) > 0 && args[0] == "limit" {
+		return serveLimit(ctx, args[1:])
 	}
 	var c conductor
 	var only string

@@ -92,9 +92,6 @@ func (c *conductor) byRoad(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := p.flood(ctx); err != nil {
-		return err
-	}
 	for _, r := range roads {
 		if !slices.Contains(c.only, r.name) {
 			continue

@@ -9,7 +9,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"syscall"
 	"time"
 
@@ -26,21 +25,16 @@ type process struct {
 // start starts a program on the measured core, with that environment and no
 // other. What it says is added to dir/name.log.
 func start(ctx context.Context, dir, name string, env []string, program string, args ...string) (*process, error) {
-	self, err := os.Executable()
-	if err != nil {
-		return nil, err
-	}
 	p := &process{log: filepath.Join(dir, name+".log"), done: make(chan struct{})}
 	out, err := os.OpenFile(p.log, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = out.Close() }() // the process has its own
-	args = append([]string{"pinned", strconv.Itoa(measuredCore), program}, args...)
-	p.cmd = exec.CommandContext(ctx, self, args...) //nolint:gosec // this very program
+	p.cmd = exec.CommandContext(ctx, program, args...)
 	p.cmd.Dir, p.cmd.Stdout, p.cmd.Stderr = dir, out, out
 	p.cmd.Env = append(env, "GOMAXPROCS=1", "PATH="+os.Getenv("PATH"))
-	if err := p.cmd.Start(); err != nil {
+	if err := startOn(measuredCore, p.cmd); err != nil {
 		return nil, err
 	}
 	go func() {
@@ -68,7 +62,7 @@ func (p *process) ready(ctx context.Context, url string) error {
 		case <-again.C:
 		case <-p.done:
 			said, _ := os.ReadFile(p.log)
-			return fmt.Errorf("%s ended before it was ready:\n%s", p.cmd.Args[3], said)
+			return fmt.Errorf("%s ended before it was ready:\n%s", p.cmd.Path, said)
 		case <-ctx.Done():
 			return fmt.Errorf("wait for %s: %w", url, ctx.Err())
 		}
@@ -85,7 +79,7 @@ func (p *process) stop() error {
 		return nil
 	case <-time.After(patience):
 		_ = p.cmd.Process.Kill()
-		return fmt.Errorf("%s did not end", p.cmd.Args[3])
+		return fmt.Errorf("%s did not end", p.cmd.Path)
 	}
 }
 

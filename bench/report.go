@@ -40,6 +40,7 @@ type promise struct {
 	figure, bar, aim float64 // the last is 0 for none
 	unit             string
 	more             bool // of this, more is better
+	refused          int  // requests that got no other answer than 503
 }
 
 // promise adds a promise's row.
@@ -54,7 +55,11 @@ func (c *conductor) promise(p promise) {
 		}
 		return fmt.Sprintf("%.4g %s", n, p.unit)
 	}
-	row := fmt.Sprintf("| %s | **%s** | %s | %s | %s |", p.what, told(p.figure), told(p.bar), told(p.aim), verdict(figure, bar, aim))
+	stands := verdict(figure, bar, aim)
+	if p.refused > 0 {
+		stands = fmt.Sprintf("**short of the bar**: %d were refused", p.refused)
+	}
+	row := fmt.Sprintf("| %s | **%s** | %s | %s | %s |", p.what, told(p.figure), told(p.bar), told(p.aim), stands)
 	c.report.promises = append(c.report.promises, row)
 	c.say("%s", row)
 }

@@ -25,7 +25,9 @@ type road struct {
 	needs []string
 	// private roads lead to the private listener.
 	private bool
-	visit   func(p *play) visit
+	// begin readies the service just before; nil for nothing.
+	begin func(p *play, ctx context.Context) error
+	visit func(p *play) visit
 }
 
 const (
@@ -113,6 +115,7 @@ var roads = []*road{
 	{
 		name: "refused", title: "`POST /pin` refused by the flood valve", visits: 20_000, bar: 1.3, aim: 1.1,
 		limit: map[string]answer{"refused": {}},
+		begin: (*play).flood, // not sooner: the valve forgets who is quiet
 		visit: func(p *play) visit {
 			return func(c *caller, n int) error {
 				who := customer(n)
@@ -282,6 +285,11 @@ const warm = 2 * callers
 func (p *play) measure(ctx context.Context, r *road) (limit, service []round, err error) {
 	if err := p.prepare(ctx, r); err != nil {
 		return nil, nil, fmt.Errorf("what leads to %s: %w", r.name, err)
+	}
+	if r.begin != nil {
+		if err := r.begin(p, ctx); err != nil {
+			return nil, nil, fmt.Errorf("begin %s: %w", r.name, err)
+		}
 	}
 	visits := p.visits(r)
 	end := p.rounds * visits

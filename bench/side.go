@@ -152,6 +152,7 @@ type round struct {
 	mallocs float64
 	wall    time.Duration
 	took    map[string][]time.Duration
+	refused int // visits that the service had no time for
 }
 
 // perVisit is the CPU time of one visit.

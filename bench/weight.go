@@ -70,7 +70,7 @@ func (c *conductor) idle(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	for _, p := range heaviest(string(said), 5) {
+	for _, p := range heaviest(string(said), 4) {
 		c.fact("of it, before `main`: `"+p.name+"`", "%.2f ms, %.0f KiB in %d allocations", inMillis(p.took), float64(p.bytes)/1024, p.allocs)
 	}
 	return nil
@@ -215,12 +215,12 @@ func (c *conductor) loaded(ctx context.Context, url string, open, load int) (err
 
 // ending measures what customers wait while everybody's deadline has passed.
 func (c *conductor) ending(ctx context.Context, url string, open int) (err error) {
-	fill, lasts := 100_000, 60*time.Second
+	fill, lasts := 50_000, 60*time.Second
 	if c.short {
 		fill, lasts = fill/10, lasts/4
 	}
 	// The lines are in the cache by then, and leave it too: after PIN_TTL.
-	deadline := time.Now().Add(time.Minute)
+	deadline := time.Now().Add(90 * time.Second)
 	if err := lapse(ctx, url, deadline); err != nil {
 		return err
 	}
@@ -236,6 +236,10 @@ func (c *conductor) ending(ctx context.Context, url string, open int) (err error
 	if err := p.misses(ctx, open-fill, open); err != nil {
 		return err
 	}
+	quiet, err := p.longestWait(ctx, 1_000_000, max(0, time.Until(deadline)-2*time.Second))
+	if err != nil {
+		return err
+	}
 	select {
 	case <-time.After(time.Until(deadline)):
 	case <-ctx.Done():
@@ -245,29 +249,37 @@ func (c *conductor) ending(ctx context.Context, url string, open int) (err error
 	if err != nil {
 		return err
 	}
-	all, err := gather(ctx, s.addr, callers)
+	longest, err := p.longestWait(ctx, 2_000_000, lasts)
 	if err != nil {
-		return err
-	}
-	defer all.leave()
-	const perSecond = 200
-	loop := roadNamed("loop").visit(p)
-	if err := all.stream(ctx, 0, int(perSecond*lasts.Seconds()), perSecond, func(caller *caller, n int) error {
-		return loop(caller, 2_000_000+n)
-	}); err != nil {
 		return err
 	}
 	after, err := s.lapsed(ctx)
 	if err != nil {
 		return err
 	}
-	took := all.took()
-	longest := slices.Max(slices.Concat(took["loop"], took["loop-reply"]))
 	c.promise(promise{
-		what:   fmt.Sprintf("longest wait of %d loops in %v while %d conversations end, of which %.0f did", len(took["loop"]), lasts, open, after-before),
+		what: fmt.Sprintf("longest wait in %v of %d loops a second while %d conversations end, of which %.0f did; before it was %s",
+			lasts, calmly, open, after-before, millis(quiet)),
 		figure: inMillis(longest), bar: 5, unit: "ms",
 	})
 	return nil
+}
+
+// calmly is a rate at which nobody waits for others, in loops a second.
+const calmly = 200
+
+// longestWait is what some customer waited while that rate lasted.
+func (p *play) longestWait(ctx context.Context, from int, lasts time.Duration) (time.Duration, error) {
+	all, err := gather(ctx, p.service.addr, callers)
+	if err != nil {
+		return 0, err
+	}
+	defer all.leave()
+	if err := all.stream(ctx, from, from+int(calmly*lasts.Seconds()), calmly, roadNamed("loop").visit(p)); err != nil {
+		return 0, err
+	}
+	took := all.took()
+	return slices.Max(slices.Concat(took["loop"], took["loop-reply"])), nil
 }
 
 // lapsed counts the orders that have lapsed.

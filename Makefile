@@ -9,12 +9,13 @@ MODULES     := $(patsubst %/go.mod,%,$(shell find . -name go.mod -not -path '*/n
 CODE        := $(filter-out ./tools,$(MODULES)) # tools has pins and no packages
 VERSION     := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 TESTTIMEOUT ?= 15m
+BENCH       ?= -out ../docs/performance.md # -help lists what else there is
 
 .DEFAULT_GOAL := help
 
 .PHONY: help
 help: ## list these targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: demo
 demo: ## run the whole thing with a pretend Twilio: no account, no cost
@@ -53,8 +54,16 @@ soak: ## test longer: a thousand kills, more random cases, every fuzz target
 	tools/soak
 
 .PHONY: bench
-bench: ## run the benchmarks, in a form that benchstat compares
+bench: ## measure the service beside a limit server, in ratios (two cores, minutes)
+	go -C bench run . $(BENCH)
+
+.PHONY: bench-go
+bench-go: ## run the benchmarks, in a form that benchstat compares
 	go test -run '^$$' -bench . -benchmem ./...
+
+.PHONY: bench-baseline
+bench-baseline: ## write what the roads allocate now to docs/bench/allocs.txt
+	go -C bench test -count=1 -run '^TestAllocations$$' . -update
 
 .PHONY: screenshots
 screenshots: ## take the README's pictures from the running demo

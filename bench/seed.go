@@ -36,14 +36,14 @@ func (c *conductor) seed(ctx context.Context, databaseURL string, customers int,
 		var ch flow.Change
 		for n := first; n < min(first+seeded, customers); n++ {
 			who := customer(n)
-			order, err := c.order(&ch, who, began, deadline)
+			made, err := order(&ch, who, flow.Browser{1}, began, deadline)
 			if err != nil {
 				_ = l.Close()
 				return err
 			}
-			pin, _ := keys.PIN(order.ID, order.Line.Number, order.Serial)
+			pin, _ := keys.PIN(made.ID, made.Line.Number, made.Serial)
 			c.far.texts.Store(who.number(), text{
-				pin: pin.Digits(), sid: messageSID("seed", n), callback: "/webhooks/twilio/status/" + order.Message.String(),
+				pin: pin.Digits(), sid: messageSID("seed", n), callback: statusPath + made.Message.String(),
 			})
 		}
 		if err := l.Save(ctx, ch); err != nil {
@@ -54,8 +54,11 @@ func (c *conductor) seed(ctx context.Context, databaseURL string, customers int,
 	return l.Close()
 }
 
-// order adds a customer's order to ch.
-func (c *conductor) order(ch *flow.Change, who customer, now time.Time, deadline time.Duration) (*flow.Conversation, error) {
+// statusPath is where receipts go; the message's id follows.
+const statusPath = "/webhooks/twilio/status/"
+
+// order adds to ch what a customer's asking in a browser would have left.
+func order(ch *flow.Change, who customer, b flow.Browser, now time.Time, deadline time.Duration) (*flow.Conversation, error) {
 	now = now.UTC().Truncate(time.Millisecond)
 	number, ok := flow.E164(who.number())
 	if !ok {
@@ -76,21 +79,21 @@ func (c *conductor) order(ch *flow.Change, who customer, now time.Time, deadline
 	for _, field := range []string{"name", "address", "items"} {
 		entries = append(entries, flow.Entry{Field: field, Value: form.Get(field)})
 	}
-	order := flow.Conversation{
+	made := flow.Conversation{
 		ID: id, Line: line, State: flow.Asked, Named: named, Message: message, Entries: entries, Complete: true,
-		Browser: flow.Browser{1},
+		Browser: b,
 		Serial:  flow.Serial{N: 1, Key: keyID, Length: 6, Named: named, Expires: now.Add(min(24*time.Hour, deadline))},
 		Created: now, Texted: now, Deadline: now.Add(deadline),
 	}
 	ch.Lines = append(ch.Lines, flow.Line{
-		LineID: line, Texts: flow.Recent{now}, Serials: flow.Recent{now}, Conversations: []flow.Conversation{order},
+		LineID: line, Texts: flow.Recent{now}, Serials: flow.Recent{now}, Conversations: []flow.Conversation{made},
 	})
 	ch.Messages = append(ch.Messages, flow.Message{
 		ID: message, Order: id, Line: line, Kind: flow.KindPIN, Serial: 1, Locale: "en", Named: named,
 		State: flow.Accepted, Attempt: 1, Created: now, SID: messageSID("seed", int(who)),
 	})
 	ch.Events = append(ch.Events, flow.Happening{Order: id, At: now, Event: flow.Ordered, From: flow.New, To: flow.Asked, Channel: flow.Web})
-	return &order, nil
+	return &made, nil
 }
 
 // lapse sets the deadlines of all orders in a SQLite file that nobody serves.

@@ -17,6 +17,7 @@ import (
 // A conductor has the measurements made, one after the other.
 type conductor struct {
 	short    bool
+	most     int      // conversations that the scale goes up to, if more than it would
 	only     []string // the names of what is measured; empty for all but the scale
 	out      string   // the Markdown file whose tables are to be rewritten, if any
 	dir      string

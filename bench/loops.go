@@ -13,18 +13,17 @@ import (
 
 // onPostgres measures the whole loop on PostgreSQL, whose work is on the
 // service's bill.
-func (c *conductor) onPostgres(ctx context.Context) (err error) {
-	pg, err := startPostgres()
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, pg.server.Close()) }()
+func (c *conductor) onPostgres(ctx context.Context) error {
+	return c.onNewPostgres(ctx, func(st store) error { return c.loopsOn(ctx, st) })
+}
+
+func (c *conductor) loopsOn(ctx context.Context, st store) (err error) {
 	limit, err := c.startLimit(ctx)
 	if err != nil {
 		return err
 	}
 	defer limit.stop(&err)
-	service, err := c.startOnPostgres(ctx, "service-on-postgres", pg)
+	service, err := c.serve(ctx, "service-on-postgres", st)
 	if err != nil {
 		return err
 	}

@@ -3,12 +3,14 @@
 // machine to the next better than microseconds do.
 //
 //	go run . [-short] [-roads loop,wrong] [-out ../docs/performance.md]
+//	go run . -roads scale [-most 10000000]
 //
 // The measured processes have one core to themselves and one at a time is
 // asked anything; this one has another core, for the customers and for the far
 // side, a Twilio that accepts every text. A road is a way that requests take
-// through the service: main.go and conductor.go have them played, roads.go
-// lists them, and each beside what the [limit] does for the same bytes.
+// through the service: road.go lists them, each
+// beside what the [limit] does for the same bytes. What is told of besides, such
+// as memory, is listed in measures.go.
 //
 // What a process costs is read from its own clock, as the kernel keeps it, and
 // what it leaves to be done after it has answered is on its bill too. Start
@@ -48,6 +50,7 @@ func run(ctx context.Context, args []string, out, log io.Writer) error {
 	flags.SetOutput(log)
 	flags.BoolVar(&c.short, "short", false, "fewer lines and rounds: a look, not a figure to publish")
 	flags.StringVar(&only, "roads", "", "only these, comma-separated: "+strings.Join(names(), " ")+"; or scale, which is measured by name alone")
+	flags.IntVar(&c.most, "most", 0, "how many conversations the scale goes up to, if more than a million")
 	flags.StringVar(&c.out, "out", "", "the Markdown file whose tables are to be rewritten (none)")
 	flags.StringVar(&c.dir, "dir", os.TempDir(), "where the databases are kept meanwhile: on the disk to be measured")
 	flags.StringVar(&c.profiles, "profile", "", "a directory for a CPU profile of each of the service's rounds (none)")

@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -112,21 +111,4 @@ func stat(file string) ([]string, error) {
 		return nil, fmt.Errorf("%s: %d fields", file, len(fields))
 	}
 	return fields, nil
-}
-
-// startOnPostgres starts countersign on PostgreSQL; both are what it costs.
-func (c *conductor) startOnPostgres(ctx context.Context, name string, p *postgres) (*side, error) {
-	s, err := c.startService(ctx, name, p.server.DatabaseURL())
-	if err != nil {
-		return nil, err
-	}
-	s.cpu = func() (time.Duration, error) {
-		theirs, err := p.cpu()
-		if err != nil {
-			return 0, err
-		}
-		ours, err := s.server.cpu()
-		return ours + theirs, err
-	}
-	return s, nil
 }

@@ -30,7 +30,7 @@ func start(ctx context.Context, dir, name string, env []string, program string, 
 	if err != nil {
 		return nil, err
 	}
-	defer func() { _ = out.Close() }() // the process has its own
+	defer func() { _ = out.Close() }()                 // the process has its own
 	p.cmd = exec.CommandContext(ctx, program, args...) //nolint:gosec // ours
 	p.cmd.Dir, p.cmd.Stdout, p.cmd.Stderr = dir, out, out
 	p.cmd.Env = append(env, "GOMAXPROCS=1", "PATH="+os.Getenv("PATH"))

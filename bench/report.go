@@ -96,7 +96,8 @@ func (r *report) tables() map[string]string {
 			"|---|--:|--:|--:|--:|--:|---|--:|--:|--:|--:|--:|\n", r.roads},
 		{"promises", "| | | bar | aim | |\n|---|--:|--:|--:|---|\n", r.promises},
 		{"facts", "| | |\n|---|--:|\n", r.facts},
-		{"scale", "| | conversations | a check's CPU | its p50 | on disk, a conversation | start | resident |\n|---|--:|--:|--:|--:|--:|--:|\n", r.scale},
+		{"scale", "| Checks | open conversations | a second | µs CPU | p50 | p99 | on disk, a conversation | start | resident |\n" +
+			"|---|--:|--:|--:|--:|--:|--:|--:|--:|\n", r.scale},
 	} {
 		if len(t.rows) > 0 {
 			all[t.place] = t.head + strings.Join(t.rows, "\n") + "\n"

@@ -51,6 +51,7 @@ func (c *conductor) seed(ctx context.Context, databaseURL string, customers int,
 			return fmt.Errorf("seed customer %d and on: %w", first, err)
 		}
 	}
+	c.say("seeded %d orders in %v", customers, time.Since(began).Round(time.Second))
 	return l.Close()
 }
 

@@ -157,7 +157,7 @@ func (p *play) misses(ctx context.Context, from, to int) error {
 // million measures a service with a million open conversations: under load with
 // its cache full, and while all of them end.
 func (c *conductor) million(ctx context.Context) error {
-	open, load := 1_000_000, 150_000
+	open, load := 1_000_000, 120_000
 	if c.short {
 		open, load = open/10, load/10
 	}
@@ -215,12 +215,12 @@ func (c *conductor) loaded(ctx context.Context, url string, open, load int) (err
 
 // ending measures what customers wait while everybody's deadline has passed.
 func (c *conductor) ending(ctx context.Context, url string, open int) (err error) {
-	fill, lasts := 50_000, 60*time.Second
+	fill, lasts := 30_000, 30*time.Second
 	if c.short {
-		fill, lasts = fill/10, lasts/4
+		fill, lasts = fill/10, lasts/2
 	}
 	// The lines are in the cache by then, and leave it too: after PIN_TTL.
-	deadline := time.Now().Add(90 * time.Second)
+	deadline := time.Now().Add(time.Minute)
 	if err := lapse(ctx, url, deadline); err != nil {
 		return err
 	}

@@ -42,8 +42,8 @@ type Config struct {
 	// [Patience].
 	Patience time.Duration
 	// Nudge tells the outbox of a message that was written leased to this
-	// process. It must not block.
-	Nudge func(Message)
+	// process, by whom ctx is of. It must not block.
+	Nudge func(ctx context.Context, m Message)
 }
 
 // Rules are the shop's choices.
@@ -152,15 +152,15 @@ func (d *Desk) change(ctx context.Context, ch Channel, ask func(*turn) error, id
 			load, fresh = d.Ledger.Reload, true
 			continue
 		case refusal != nil:
-			d.countRefusal(refusal)
+			d.noteRefusal(ctx, refusal)
 			return refusal
 		case change.Empty():
-			t.tell()
+			t.tell(ctx)
 			return nil
 		}
 		switch err := d.Ledger.Save(ctx, change); {
 		case err == nil:
-			t.tell()
+			t.tell(ctx)
 			return nil
 		case errors.Is(err, ErrStale):
 			if d.lost(ctx, change.Settle) {
@@ -236,11 +236,13 @@ func (d *Desk) lock(ctx context.Context, ids []LineID) (unlock func(), err error
 	}, nil
 }
 
-// countRefusal counts what the guard refused, once it is what the asker is told.
-func (d *Desk) countRefusal(err error) {
+// noteRefusal counts and logs what the guard refused, once it is what the
+// asker is told.
+func (d *Desk) noteRefusal(ctx context.Context, err error) {
 	var e *Error
 	if errors.As(err, &e) && e.Reason != "" {
 		d.Watcher.Refused(e.Reason)
+		d.Log.InfoContext(ctx, "refused", "reason", e.Reason, "after", e.RetryAfter)
 	}
 }
 

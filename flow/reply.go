@@ -36,13 +36,17 @@ type Answer struct {
 func (d *Desk) Hear(ctx context.Context, h Heard) (Answer, error) {
 	if first, ok := d.heard.Get(h.SID); ok {
 		first.Repeated = true
+		d.Log.InfoContext(ctx, "heard again", "sid", h.SID)
 		return first, nil
 	}
 	var a Answer
+	var in Inbound
+	var saying Saying
 	err := d.change(ctx, Reply, func(t *turn) error {
 		l := &t.lines[0]
-		in := Inbound{SID: h.SID, Line: h.Line, At: t.now}
-		saying, about := t.read(l, h, &in)
+		in = Inbound{SID: h.SID, Line: h.Line, At: t.now}
+		var about *Conversation
+		saying, about = t.read(l, h, &in)
 		if about != nil {
 			in.Order = about.ID
 		}
@@ -52,14 +56,18 @@ func (d *Desk) Hear(ctx context.Context, h Heard) (Answer, error) {
 		t.change.Inbound = &in
 		return err
 	}, h.Line)
-	if errors.Is(err, ErrHeard) {
+	switch {
+	case errors.Is(err, ErrHeard):
 		first, err := d.Ledger.Heard(ctx, h.SID)
 		if err != nil {
 			return Answer{}, away(err)
 		}
 		a = Answer{Text: first.Reply, Repeated: true}
-	} else if err != nil {
+		d.Log.InfoContext(ctx, "heard again", "sid", h.SID)
+	case err != nil:
 		return a, err
+	default:
+		d.Log.InfoContext(ctx, "heard", "sid", h.SID, "read", in.Read, "order", in.Order, "answer", saying, "silent", a.Text == "")
 	}
 	d.heard.Add(h.SID, a)
 	return a, nil

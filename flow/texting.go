@@ -82,6 +82,7 @@ func (d *Desk) putOff(ctx context.Context, m Message, due time.Time) error {
 	if err != nil {
 		return err
 	}
+	d.Log.InfoContext(ctx, "text put off", "message", m.ID, "order", m.Order, "attempt", m.Attempt, "until", due)
 	return ErrDropped
 }
 
@@ -91,16 +92,22 @@ func (d *Desk) drop(ctx context.Context, m Message) error {
 	if err != nil {
 		return err
 	}
-	d.Watcher.Texted(m.Kind, Dropped, 0, m.Line.Number.Country(), 0)
+	d.dropped(ctx, m)
 	d.awaited.tell(m)
 	return ErrDropped
+}
+
+// dropped tells of a text that is not sent.
+func (d *Desk) dropped(ctx context.Context, m Message) {
+	d.Watcher.Texted(m.Kind, Dropped, 0, m.Line.Number.Country(), 0)
+	d.Log.InfoContext(ctx, "text dropped", "message", m.ID, "order", m.Order, "attempt", m.Attempt)
 }
 
 // expire drops m, whose PIN has expired, and issues a new one in its place.
 func (d *Desk) expire(ctx context.Context, m Message) error {
 	err := d.change(ctx, Self, func(t *turn) error {
 		t.change.Settle = &Settlement{Message: m.ID, Attempt: m.Attempt, State: Dropped}
-		t.tells(func() { t.Watcher.Texted(m.Kind, Dropped, 0, m.Line.Number.Country(), 0) })
+		t.tells(func() { t.dropped(ctx, m) })
 		l := &t.lines[0]
 		c := l.Find(m.Order)
 		if !worth(l, c, m) || c.Live(t.now) || !t.now.Before(c.Deadline) {
@@ -144,6 +151,8 @@ func (d *Desk) Sent(ctx context.Context, m Message, s Sent) (err error) {
 		country := m.Line.Number.Country()
 		d.breakers.close(country, d.now())
 		d.Watcher.Texted(m.Kind, Accepted, s.Segments, country, s.Took)
+		d.Log.InfoContext(ctx, "text taken", "message", m.ID, "order", m.Order, "kind", m.Kind, "attempt", m.Attempt,
+			"sid", s.SID, "found", s.Adopted, "segments", s.Segments, "took", s.Took)
 		d.followers.wake(m.Order)
 		return nil
 	}
@@ -169,7 +178,7 @@ func (d *Desk) Sent(ctx context.Context, m Message, s Sent) (err error) {
 		return err
 	}
 	d.Log.WarnContext(ctx, "text not taken", "message", m.ID, "order", m.Order, "attempt", m.Attempt,
-		"class", failed.Class, "code", failed.Code, "action", action, "err", failed.Err)
+		"class", failed.Class, "code", failed.Code, "action", action, "took", s.Took, "err", failed.Err)
 	d.Watcher.Texted(m.Kind, settle.State, 0, m.Line.Number.Country(), s.Took)
 	d.Watcher.TextFailed(failed.Class, action)
 	return nil
@@ -280,6 +289,7 @@ func (d *Desk) Receipt(ctx context.Context, r Receipt) error {
 	r.At = d.now()
 	m, err := d.received(ctx, r)
 	if errors.Is(err, ErrNotFound) {
+		d.Log.InfoContext(ctx, "receipt of no text we know", "sid", r.SID, "status", r.Status, "code", r.Code)
 		return d.Ledger.Save(ctx, Change{Receipt: &r})
 	}
 	if err != nil {
@@ -313,6 +323,8 @@ func (d *Desk) Receipt(ctx context.Context, r Receipt) error {
 	if moves {
 		d.Watcher.Received(r.Status, r.At.Sub(m.Created))
 	}
+	d.Log.InfoContext(ctx, "receipt", "message", m.ID, "order", m.Order, "sid", r.SID,
+		"status", r.Status, "code", r.Code, "news", moves)
 	d.awaited.tell(m)
 	d.followers.wake(m.Order)
 	return nil

@@ -1,6 +1,7 @@
 package flow
 
 import (
+	"context"
 	"crypto/rand"
 	"encoding/binary"
 	"reflect"
@@ -22,7 +23,8 @@ type turn struct {
 	touched []bool           // which lines are to be saved
 	spent   bool             // the day's total allows no further text
 	change  Change
-	told    []func() // to be run after the commit
+	told    []func()    // to be run after the commit
+	left    []Happening // decided on, and nothing was written of it
 }
 
 // touch has l saved.
@@ -56,21 +58,44 @@ func (t *turn) written() Change {
 	return ch
 }
 
+// leaves notes that ev left c as it was, with nothing in its history.
+func (t *turn) leaves(c *Conversation, ev Event) {
+	t.left = append(t.left, Happening{Order: c.ID, Event: ev, From: c.State, To: c.State, Channel: t.channel})
+}
+
 // tell lets others know of what was committed.
-func (t *turn) tell() {
+func (t *turn) tell(ctx context.Context) {
 	for _, f := range t.told {
 		f()
 	}
+	t.log(ctx)
 	for _, m := range t.change.Messages {
 		if t.channel == Web {
 			t.awaited.add(m.ID)
 		}
-		t.Nudge(m)
+		t.Nudge(ctx, m)
 	}
 	for _, l := range t.lines {
 		for _, c := range l.Conversations {
 			t.followers.wake(c.ID)
 		}
+	}
+}
+
+// log has a line for each decision. One that has a text written names it: by
+// that, the text and its receipts are found.
+func (t *turn) log(ctx context.Context) {
+	for _, h := range slices.Concat(t.change.Events, t.left) {
+		line := []any{"order", h.Order, "event", h.Event, "from", h.From, "to", h.To, "channel", h.Channel}
+		if h.Note != "" {
+			line = append(line, "note", h.Note)
+		}
+		for _, m := range t.change.Messages {
+			if m.Order == h.Order {
+				line = append(line, "message", m.ID)
+			}
+		}
+		t.Log.InfoContext(ctx, "decided", line...)
 	}
 }
 
@@ -178,6 +203,7 @@ func (t *turn) judge(l *Line, g Guess) (*Conversation, Event, Effect) {
 	if then := Confirmation.Next(c.State, ev); g.Channel == Web && (ev == Barred || ev == Late) {
 		// Nothing changes, and nothing is written: whoever has no tries left
 		// may not fill our disk with them either.
+		t.leaves(c, ev)
 		return c, ev, then.Effects[0]
 	}
 	switch ev {

@@ -30,7 +30,7 @@ func (d *Desk) Ask(ctx context.Context, a Asking) (Standing, error) {
 	if a.Order != uuid.Nil {
 		return d.askAgain(ctx, a)
 	}
-	number, err := d.typed(a.Typed)
+	number, err := d.typed(ctx, a.Typed)
 	if err != nil {
 		return Standing{}, err
 	}
@@ -112,7 +112,7 @@ func (d *Desk) askAgain(ctx context.Context, a Asking) (Standing, error) {
 	var to Number
 	if a.Typed != "" {
 		var err error
-		if to, err = d.typed(a.Typed); err != nil {
+		if to, err = d.typed(ctx, a.Typed); err != nil {
 			return Standing{}, err
 		}
 	}
@@ -225,7 +225,7 @@ func (d *Desk) Place(ctx context.Context, p Placing) (Standing, error) {
 // latest open one for the number, or the one that this very form has just
 // confirmed, since forms are sent twice.
 func (d *Desk) latest(ctx context.Context, p Placing) (uuid.UUID, error) {
-	number, err := d.typed(p.Typed)
+	number, err := d.typed(ctx, p.Typed)
 	if err != nil {
 		return uuid.Nil, err
 	}
@@ -269,6 +269,7 @@ func (t *turn) check(l *Line, c *Conversation, typed string, s *Standing) error 
 		return &Error{Code: Invalid, Field: FieldPIN, Message: "Type the PIN that we texted you."}
 	case c.State != Locked && c.Serial.Length > 0 && len(pin) != c.Serial.Length:
 		t.tells(func() { t.Watcher.Checked(Web, Malformed) })
+		t.leaves(c, Malformed)
 		*s = t.standing(l, c, "")
 		s.Malformed = true
 		return nil
@@ -492,9 +493,9 @@ func (d *Desk) number(typed string) (Number, error) {
 }
 
 // typed is number, where no turn counts its refusal.
-func (d *Desk) typed(typed string) (Number, error) {
+func (d *Desk) typed(ctx context.Context, typed string) (Number, error) {
 	n, err := d.number(typed)
-	d.countRefusal(err)
+	d.noteRefusal(ctx, err)
 	return n, err
 }
 

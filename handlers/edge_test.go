@@ -282,6 +282,8 @@ func TestTheLogKeepsSecrets(t *testing.T) {
 	s.desk.asked = func(*flow.Standing) { panic("the PIN is 482913") }
 	if res := v.post("/pin", "mobile_number", theirs); res.StatusCode != 500 || !strings.Contains(res.body, "<title>Error: ") {
 		t.Errorf("a panic is answered by %d: %s", res.StatusCode, res.body)
+	} else if id := res.Header.Get("X-Request-Id"); !strings.Contains(res.body, "quote "+id) || !strings.Contains(s.log.String(), "request_id="+id) {
+		t.Errorf("request %s is not named on the page and in the log: %s", id, res.body)
 	}
 
 	log := s.log.String()

@@ -127,7 +127,7 @@ func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 	e, known := refused(err)
 	var told *flow.Error
 	if known && errors.As(err, &told) && told.Err != nil {
-		s.Log.ErrorContext(r.Context(), "request failed", "request_id", seen(r).id, "route", seen(r).route, "error", told.Err)
+		s.Log.ErrorContext(r.Context(), "request failed", "route", seen(r).route, "error", told.Err)
 	}
 	if !known {
 		rec := seen(r)
@@ -136,7 +136,7 @@ func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 			rec.status = statusGone
 			return
 		}
-		s.Log.ErrorContext(r.Context(), "request failed", "request_id", rec.id, "route", rec.route, "error", err)
+		s.Log.ErrorContext(r.Context(), "request failed", "route", rec.route, "error", err)
 		e = &refusal{Status: http.StatusInternalServerError, Message: ourFault}
 		if errors.Is(err, context.DeadlineExceeded) {
 			e = &refusal{Status: http.StatusServiceUnavailable, Message: tooBusy, RetryAfter: 5 * time.Second}
@@ -172,6 +172,9 @@ func (s *Server) render(w http.ResponseWriter, r *http.Request, e *refusal, p *p
 		if len(p.Problems) == 0 {
 			p.Problems = []problem{{"", e.Message}}
 		}
+		if e.Status == http.StatusInternalServerError {
+			p.Request = seen(r).id
+		}
 		s.renderPage(w, r, e.Status, p)
 	}
 }
@@ -206,7 +209,7 @@ func (s *Server) renderProblem(w http.ResponseWriter, r *http.Request, e *refusa
 func (s *Server) writeJSON(w http.ResponseWriter, r *http.Request, status int, contentType string, v any) {
 	body, err := json.Marshal(v)
 	if err != nil {
-		s.Log.ErrorContext(r.Context(), "write JSON", "request_id", seen(r).id, "error", err)
+		s.Log.ErrorContext(r.Context(), "write JSON", "error", err)
 		status, body = http.StatusInternalServerError, []byte(`{}`)
 	}
 	w.Header().Set("Content-Type", contentType)

@@ -75,7 +75,7 @@ func (s *Server) live(w http.ResponseWriter, r *http.Request) error {
 		}
 		if st, err = s.Desk.Look(r.Context(), b, id); err != nil {
 			if r.Context().Err() == nil {
-				s.Log.WarnContext(r.Context(), "live page ends", "request_id", seen(r).id, "error", err)
+				s.Log.WarnContext(r.Context(), "live page ends", "error", err)
 			}
 			return nil // too late for a status; the browser tries again
 		}

@@ -183,6 +183,8 @@ type page struct {
 	Title string
 	// Problems come first, where a screen reader and the eye begin.
 	Problems []problem
+	// Request is the id to quote where the fault is ours; else empty.
+	Request string
 
 	// Number and PIN are as typed, Values are the form's other fields.
 	Number, PIN string
@@ -287,7 +289,7 @@ func (s *Server) rehearse() error {
 func (s *Server) renderPage(w http.ResponseWriter, r *http.Request, status int, p *page) {
 	body, err := s.draw(p)
 	if err != nil {
-		s.Log.ErrorContext(r.Context(), "render page", "request_id", seen(r).id, "page", p.file, "error", err)
+		s.Log.ErrorContext(r.Context(), "render page", "page", p.file, "error", err)
 		writeText(w, http.StatusInternalServerError, ourFault+"\n")
 		return
 	}

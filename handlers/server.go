@@ -332,7 +332,7 @@ func (s *Server) measure(next http.Handler) http.Handler {
 				level = slog.LevelDebug
 			}
 			// The pattern, never the path or the query: those are the visitor's.
-			s.Log.Log(r.Context(), level, "request", "request_id", rec.id, "route", rec.route,
+			s.Log.Log(r.Context(), level, "request", "route", rec.route,
 				"method", usualMethod(r.Method), "status", status, "took", took)
 		}()
 		next.ServeHTTP(rec, r)
@@ -346,7 +346,7 @@ func (s *Server) panicked(rec *record, r *http.Request, p any) {
 	if err, ok := p.(runtime.Error); ok {
 		what = err.Error()
 	}
-	s.Log.ErrorContext(r.Context(), "panic", "request_id", rec.id, "route", rec.route,
+	s.Log.ErrorContext(r.Context(), "panic", "route", rec.route,
 		"panic", what, "stack", string(debug.Stack()))
 	if rec.status != 0 {
 		panic(http.ErrAbortHandler) // too late for an answer: let the client see that it broke off

@@ -405,7 +405,7 @@ func open(t testing.TB, set ...func(*Config)) *shop {
 		RequestsPerIP: flow.Rate{N: 1000, Per: time.Hour},
 		Shop:          "Acme", Region: "US", PINLength: 6,
 		Ready: func(context.Context) error { return nil },
-		Log:   slog.New(slog.NewTextHandler(s.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
+		Log:   slog.New(Logged(slog.NewTextHandler(s.log, &slog.HandlerOptions{Level: slog.LevelDebug}))),
 		Now: func() time.Time {
 			mu.Lock()
 			defer mu.Unlock()

@@ -31,7 +31,7 @@ func (s *Server) hooked(hook metrics.Hook, h handler) handler {
 		s.Watcher.Webhook(hook, result)
 		if result == metrics.ResultBadSignature || result == metrics.ResultMalformed {
 			// Ops must see these: a wrong token or URL looks like an attack.
-			s.Log.WarnContext(r.Context(), "webhook refused", "request_id", seen(r).id,
+			s.Log.WarnContext(r.Context(), "webhook refused",
 				"hook", hook, "result", result, "error", err)
 		}
 		return err

@@ -16,6 +16,8 @@ import (
 	"syscall"
 
 	"github.com/alecthomas/kong"
+
+	"github.com/countersign/countersign/handlers"
 )
 
 func main() {
@@ -79,9 +81,9 @@ func logger(s Settings, w io.Writer) *slog.Logger {
 	_ = level.UnmarshalText([]byte(s.LogLevel)) // Settings.Check has seen it
 	options := &slog.HandlerOptions{Level: level}
 	if s.LogFormat == "json" {
-		return slog.New(slog.NewJSONHandler(w, options))
+		return slog.New(handlers.Logged(slog.NewJSONHandler(w, options)))
 	}
-	return slog.New(slog.NewTextHandler(w, options))
+	return slog.New(handlers.Logged(slog.NewTextHandler(w, options)))
 }
 
 // version is set by the build; else it is what the module system knows.

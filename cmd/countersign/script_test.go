@@ -37,6 +37,8 @@ import (
 //	state STATE [BROWSER]   the order gets into that state, as its page tells
 //	text STATE [BROWSER]    its text gets that far, as its page tells
 //	metric NAME VALUE       a metric gets to that value
+//	log WORD …              lines of the log that hold all of these; {request} is the id
+//	                        of what was asked last, {message} the text last shown so
 //
 //	@ DURATION              time passes
 //	clock DURATION          the service's clock is off by that much
@@ -93,7 +95,7 @@ var (
 		"get": (*shop).get, "ops": (*shop).ops, "terminal": (*shop).terminal, "status": (*shop).status,
 		"together": (*shop).together, "begin": (*shop).begin, "end": (*shop).finish,
 
-		"state": (*shop).state, "text": (*shop).text, "metric": (*shop).metric,
+		"state": (*shop).state, "text": (*shop).text, "metric": (*shop).metric, "log": (*shop).log,
 
 		"@": (*shop).pass, "clock": (*shop).setClock, "sql": (*shop).sql,
 		"fault": (*shop).fault, "struck": (*shop).struck,

@@ -148,7 +148,7 @@ func (s *service) desk(c checked) (*flow.Desk, *twilio.Client, error) {
 	return flow.NewDesk(flow.Config{
 		Ledger: s.ledger, Sender: sender, Watcher: s.metrics, Keys: keys, Texts: c.texts, Log: s.log, Now: clock,
 		Alone: !ledger.Shared(c.DatabaseURL),
-		Nudge: func(m flow.Message) { s.outbox.Nudge(m) },
+		Nudge: func(ctx context.Context, m flow.Message) { s.outbox.Nudge(ctx, m) },
 		Rules: flow.Rules{
 			Shop: c.ShopName, Host: c.publicURL.Hostname(), Sender: c.sender,
 			Region: c.DefaultRegion, Countries: c.countries, Locale: "en",

@@ -69,7 +69,7 @@ func (s *Shop) Restart() {
 		Ledger: s.Ledger, Sender: s.Sender, Watcher: s.watcher, Keys: s.Keys, Texts: s.texts,
 		Rules: s.Rules, Log: slog.New(slog.DiscardHandler), Now: s.Now,
 		Patience: time.Nanosecond, // the test sends, and nobody else
-		Nudge: func(m flow.Message) {
+		Nudge: func(_ context.Context, m flow.Message) {
 			s.mu.Lock()
 			defer s.mu.Unlock()
 			s.nudged = append(s.nudged, m)

@@ -84,7 +84,7 @@ const (
 // An Outbox texts the messages of one ledger. Make it with [New].
 type Outbox struct {
 	Config
-	queue chan flow.Message
+	queue chan job
 	// held counts the messages in the queue and with workers.
 	held atomic.Int64
 	// freed has a token when a worker has become free.
@@ -93,6 +93,12 @@ type Outbox struct {
 	mu      sync.Mutex
 	closed  bool
 	returns sync.WaitGroup // the messages on their way back to their rows
+}
+
+// A job is a message to be texted, for whom the context is of.
+type job struct {
+	ctx context.Context
+	flow.Message
 }
 
 // New returns an outbox; it does nothing before [Outbox.Run].
@@ -117,20 +123,22 @@ func New(c Config) *Outbox {
 		// As many as the workers get through in about the time that a lease
 		// has to spare. What would wait longer is better off in the ledger,
 		// where other processes see it.
-		queue: make(chan flow.Message, 64*c.Workers),
+		queue: make(chan job, 64*c.Workers),
 		freed: make(chan struct{}, 1),
 	}
 }
 
 // Nudge hands over a message that was just written leased to this process. It
-// never blocks.
+// never blocks. What ctx says of who asked for the text, its work is told;
+// that the asker has gone is no reason to stop.
 //
 // If the queue is full, or Run is ending, the message goes back to its row as
 // due: it was certainly not texted, and left alone it would come back only
 // with its lease, as one whose outcome is unknown. That takes a goroutine and
 // a save of its own; the ledger has just managed one for this message and
 // commits them together. After Run has ended, the message is left alone.
-func (o *Outbox) Nudge(m flow.Message) {
+func (o *Outbox) Nudge(ctx context.Context, m flow.Message) {
+	ctx = context.WithoutCancel(ctx)
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.closed {
@@ -138,10 +146,10 @@ func (o *Outbox) Nudge(m flow.Message) {
 	}
 	o.held.Add(1)
 	select {
-	case o.queue <- m:
+	case o.queue <- job{ctx, m}:
 	default:
 		o.held.Add(-1)
-		o.returns.Go(func() { o.giveBack(m, 0) })
+		o.returns.Go(func() { o.giveBack(ctx, m, 0) })
 	}
 }
 
@@ -161,8 +169,8 @@ func (o *Outbox) Run(ctx context.Context) {
 	o.closed = true
 	o.mu.Unlock()
 	for len(o.queue) > 0 { // nobody else sends or receives any more
-		m := <-o.queue
-		o.returns.Go(func() { o.giveBack(m, 0) })
+		j := <-o.queue
+		o.returns.Go(func() { o.giveBack(j.ctx, j.Message, 0) })
 	}
 	o.returns.Wait()
 }
@@ -173,13 +181,13 @@ func (o *Outbox) work(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			return
-		case m := <-o.queue:
+		case j := <-o.queue:
 			if ctx.Err() != nil { // select has no preference
-				o.giveBack(m, 0)
+				o.giveBack(j.ctx, j.Message, 0)
 				return
 			}
 			// A text that was begun is finished: its context is not Run's.
-			o.text(context.WithoutCancel(ctx), m)
+			o.text(j.ctx, j.Message)
 			o.held.Add(-1)
 			select {
 			case o.freed <- struct{}{}:
@@ -226,7 +234,7 @@ func (o *Outbox) take(ctx context.Context) (more bool) {
 		return false
 	}
 	for _, m := range due {
-		o.Nudge(m)
+		o.Nudge(ctx, m)
 	}
 	return len(due) == free
 }
@@ -253,8 +261,8 @@ func (o *Outbox) lapse(ctx context.Context) {
 
 // giveBack ends the lease on a message that was not texted under it, which
 // makes it due after a while.
-func (o *Outbox) giveBack(m flow.Message, after time.Duration) {
-	ctx, cancel := context.WithTimeout(context.Background(), o.Deadline)
+func (o *Outbox) giveBack(ctx context.Context, m flow.Message, after time.Duration) {
+	ctx, cancel := context.WithTimeout(ctx, o.Deadline)
 	defer cancel()
 	if err := o.save(ctx, m, flow.Waiting, o.now().Add(after)); err != nil && !errors.Is(err, flow.ErrStale) {
 		o.Log.ErrorContext(ctx, "cannot give a text back", "message", m.ID, "err", err)

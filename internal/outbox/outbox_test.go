@@ -107,7 +107,7 @@ func serial(n int64) func(*flow.Message) { return func(m *flow.Message) { m.Seri
 // nudged writes a message and nudges.
 func (b *bench) nudged(changes ...func(*flow.Message)) flow.Message {
 	m := b.write(changes...)
-	b.Nudge(m)
+	b.Nudge(context.Background(), m)
 	synctest.Wait()
 	return m
 }
@@ -359,7 +359,7 @@ func TestAFullQueueGivesBack(t *testing.T) {
 		var last flow.Message
 		for range room + 10 {
 			last = b.write()
-			b.Nudge(last) // must return: nobody else would let time pass
+			b.Nudge(context.Background(), last) // must return: nobody else would let time pass
 		}
 		synctest.Wait()
 		m := b.row(last)

@@ -234,7 +234,7 @@ func TestALostLeaseIsLeftAlone(t *testing.T) {
 				pass(flow.Lease)
 				tt.lose(b, m)
 				was := b.row(m)
-				b.Nudge(m) // late: it waited in a queue
+				b.Nudge(context.Background(), m) // late: it waited in a queue
 				b.start()
 				if got := b.row(m); got != was || b.sender.Tried() != 0 {
 					t.Errorf("it was texted %d times, and is %+v; want %+v", b.sender.Tried(), got, was)
@@ -268,7 +268,7 @@ func TestWhatIsNotWorthSendingIsNotSent(t *testing.T) {
 		m := b.write()
 		b.clerk.dropped[m.ID] = true
 		b.start()
-		b.Nudge(m)
+		b.Nudge(context.Background(), m)
 		synctest.Wait()
 		b.is(m, flow.Dropped, 0)
 	})
@@ -419,7 +419,7 @@ func TestManyProcessesTextEachMessageOnce(t *testing.T) {
 			m := b.write(serial(int64(i + 1)))
 			written = append(written, m)
 			if i%10 != 0 { // some are abandoned by who wrote them
-				others[i%3].Nudge(m)
+				others[i%3].Nudge(context.Background(), m)
 			}
 			pass(200 * time.Millisecond)
 		}
@@ -471,7 +471,7 @@ func TestALostTextIsNotSentForEver(t *testing.T) {
 		}
 		m := b.write()
 		b.start()
-		b.Nudge(m)
+		b.Nudge(context.Background(), m)
 		pass(10 * time.Minute)
 		if got := b.sender.Tried(); got != flow.MaxUnknown {
 			t.Errorf("handed over %d times, want %d", got, flow.MaxUnknown)

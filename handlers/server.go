@@ -56,7 +56,7 @@ type Watcher interface {
 var _ Watcher = (*metrics.Metrics)(nil)
 
 // Config is what a [Server] is made of. All of it is required but for
-// ClientIPHeader, Fields and Templates.
+// ClientIPHeader, Fields, Templates and Trace.
 type Config struct {
 	Desk    Desk
 	Watcher Watcher
@@ -92,6 +92,10 @@ type Config struct {
 	// stopping. Of its error whoever asks is told what stands before the first
 	// colon: which part is down.
 	Ready func(ctx context.Context) error
+	// Trace follows a request of that X-Request-Id: it returns the context to
+	// answer it in, and what to call with how it was answered. Nil for nobody
+	// who does.
+	Trace func(r *http.Request, id string) (context.Context, func(route, method string, status int))
 	Log   *slog.Logger
 	Now   func() time.Time
 }
@@ -152,6 +156,9 @@ func New(c Config) (*Server, error) {
 	if c.Fields == nil {
 		c.Fields = []string{"name", "address", "items"}
 	}
+	if c.Trace == nil {
+		c.Trace = untraced
+	}
 	pages, err := readPages(c.Templates)
 	if err != nil {
 		return nil, fmt.Errorf("read pages: %w", err)
@@ -183,9 +190,13 @@ func New(c Config) (*Server, error) {
 	if err := s.rehearse(); err != nil {
 		return nil, fmt.Errorf("read pages: %w", err)
 	}
-	s.stopping, s.stop = context.WithCancel(context.Background())
+	s.stopping, s.stop = context.WithCancel(context.Background()) //nolint:gosec // Shutdown calls it, see HTTP
 	s.handler = s.measure(s.routes())
 	return s, nil
+}
+
+func untraced(r *http.Request, _ string) (context.Context, func(string, string, int)) {
+	return r.Context(), func(string, string, int) {}
 }
 
 // Handler answers the public routes.
@@ -317,7 +328,8 @@ func (s *Server) measure(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		began := s.Now()
 		rec := &record{ResponseWriter: w, id: rand.Text()}
-		r = r.WithContext(context.WithValue(r.Context(), recordKey{}, rec))
+		ctx, answered := s.Trace(r, rec.id)
+		r = r.WithContext(context.WithValue(ctx, recordKey{}, rec))
 		s.safeguard(w.Header())
 		w.Header().Set("X-Request-Id", rec.id)
 
@@ -327,6 +339,7 @@ func (s *Server) measure(next http.Handler) http.Handler {
 			}
 			took, status := s.Now().Sub(began), cmp.Or(rec.status, http.StatusOK)
 			s.Watcher.Request(rec.route, r.Method, status, took)
+			answered(rec.route, usualMethod(r.Method), status)
 			level := slog.LevelInfo
 			if rec.route == "/healthz" || rec.route == "/readyz" || rec.route == "/static/{file}" {
 				level = slog.LevelDebug

@@ -66,7 +66,7 @@ func (c demoCommand) Run(ctx context.Context, w world) (err error) {
 		return fmt.Errorf("the demo's own settings: %w", err)
 	}
 	log := logger(settings.Settings, w.err)
-	s, err := newService(ctx, settings, log)
+	s, err := newService(ctx, settings, log, w.getenv)
 	if err != nil {
 		return err
 	}

@@ -111,7 +111,7 @@ func newPatient(t *testing.T, changes ...func(*Settings)) *patient {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := newService(t.Context(), settings, slog.New(slog.DiscardHandler))
+	s, err := newService(t.Context(), settings, slog.New(slog.DiscardHandler), noEnv)
 	if err != nil {
 		t.Fatal(err)
 	}

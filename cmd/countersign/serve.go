@@ -20,6 +20,7 @@ import (
 	"github.com/countersign/countersign/handlers"
 	"github.com/countersign/countersign/internal/ledger"
 	"github.com/countersign/countersign/internal/outbox"
+	"github.com/countersign/countersign/internal/traces"
 	"github.com/countersign/countersign/internal/twilio"
 	"github.com/countersign/countersign/metrics"
 	"github.com/countersign/countersign/twiml"
@@ -47,7 +48,7 @@ func (c serveCommand) Run(ctx context.Context, w world) error {
 		return fmt.Errorf("the settings are not complete:\n%w", err)
 	}
 	spendMemory(settings.pinCache, w.getenv)
-	s, err := newService(ctx, settings, logger(c.Settings, w.err))
+	s, err := newService(ctx, settings, logger(c.Settings, w.err), w.getenv)
 	if err != nil {
 		return err
 	}
@@ -61,6 +62,7 @@ type service struct {
 	ledger   flow.Ledger
 	outbox   *outbox.Outbox
 	metrics  *metrics.Metrics
+	traces   *traces.Traces
 	public   *http.Server
 	ops      *http.Server
 	listens  [2]net.Listener // of public and ops
@@ -73,19 +75,24 @@ type service struct {
 
 // newService puts a service together. It takes the database and the ports
 // first, so that what is in the way is told before anything is done.
-func newService(ctx context.Context, c checked, log *slog.Logger) (_ *service, err error) {
+func newService(ctx context.Context, c checked, log *slog.Logger, getenv func(string) string) (_ *service, err error) {
 	s := &service{log: log}
 	defer func() {
 		if err != nil {
 			s.close()
 		}
 	}()
+	s.traces, err = traces.New(ctx, traces.Config{Getenv: getenv, Version: buildVersion(), Log: log, Now: clock})
+	if err != nil {
+		return nil, err
+	}
+	s.log = slog.New(s.traces.Logged(log.Handler()))
 	s.metrics = metrics.New(prometheus.NewRegistry(), metrics.Config{Version: buildVersion(), Countries: c.countries})
 	rows, err := openLedger(ctx, c.DatabaseURL)
 	if err != nil {
 		return nil, fmt.Errorf("open the database: %w", err)
 	}
-	cache := ledger.Cached(s.metrics.Ledger(rows), c.pinCache, c.pinTTL)
+	cache := ledger.Cached(s.metrics.Ledger(s.traces.Ledger(rows)), c.pinCache, c.pinTTL)
 	cache.Lookup = s.metrics.CacheLookup
 	s.ledger = cache
 	s.metrics.CacheEntries(cache.Len)
@@ -101,7 +108,9 @@ func newService(ctx context.Context, c checked, log *slog.Logger) (_ *service, e
 	if err != nil {
 		return nil, err
 	}
-	s.outbox = outbox.New(outbox.Config{Ledger: s.ledger, Clerk: desk, Sender: sender, Now: clock, Log: log, At: at})
+	s.outbox = outbox.New(outbox.Config{
+		Ledger: s.ledger, Clerk: desk, Sender: s.traces.Sender(sender), Trace: s.traces.Text, At: at, Now: clock, Log: s.log,
+	})
 
 	verifier, err := twiml.NewVerifier(c.authTokens...)
 	if err != nil {
@@ -112,7 +121,7 @@ func newService(ctx context.Context, c checked, log *slog.Logger) (_ *service, e
 		Verifier: verifier, AccountSID: c.TwilioAccountSID, PublicURL: c.publicURL, Sender: c.sender,
 		CookieKeys: cookieKeys(c.secretKeys), ClientIPHeader: c.ClientIPHeader, RequestsPerIP: c.requestsPerIP,
 		Shop: c.ShopName, Region: c.DefaultRegion, PINLength: c.pinLength, Fields: required, Templates: c.templates,
-		Ready: s.ready, Log: log, Now: clock,
+		Ready: s.ready, Trace: s.traces.Request, Log: s.log, Now: clock,
 	})
 	if err != nil {
 		return nil, err
@@ -122,7 +131,7 @@ func newService(ctx context.Context, c checked, log *slog.Logger) (_ *service, e
 	if err != nil {
 		return nil, err
 	}
-	s.ops = opsServer(c, s.metrics, pages, log)
+	s.ops = opsServer(c, s.metrics, pages, s.log)
 	return s, nil
 }
 
@@ -140,6 +149,7 @@ func (s *service) desk(c checked) (*flow.Desk, *twilio.Client, error) {
 		APIURL: c.apiURL.String(), AccountSID: c.TwilioAccountSID, AuthToken: c.authTokens[0],
 		APIKey: c.TwilioAPIKey, APISecret: c.TwilioAPISecret,
 		From: c.from(), MessagingServiceSID: c.TwilioMessagingServiceSID, Now: clock,
+		Transport:      s.traces.Transport(twilio.NewTransport()),
 		StatusCallback: func(message uuid.UUID) string { return receipts + message.String() },
 	})
 	if err != nil {
@@ -208,6 +218,9 @@ var unreadyFor = time.Second
 // begun are settled.
 const stopWithin = 20 * time.Second
 
+// flushWithin is how long the last traces may take after that.
+const flushWithin = 2 * time.Second
+
 // run works until ctx ends or a listener fails. Then it turns unready, answers
 // what it has accepted, lets texts under way be settled, and closes the
 // database last.
@@ -258,6 +271,11 @@ func (s *service) close() {
 		if l != nil {
 			_ = l.Close()
 		}
+	}
+	flushing, cancel := context.WithTimeout(context.Background(), flushWithin)
+	defer cancel()
+	if err := s.traces.Shutdown(flushing); err != nil {
+		s.log.Warn("traces are lost", "err", err)
 	}
 	if s.ledger != nil {
 		if err := s.ledger.Close(); err != nil {

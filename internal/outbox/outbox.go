@@ -68,6 +68,9 @@ type Config struct {
 	// At is called at the named points of every text, for tests that kill the
 	// process there; nil for none.
 	At func(Point, flow.Message)
+	// Trace follows one try to text a message: it returns the context to work
+	// in, and what to call at the end. Nil for nobody who does.
+	Trace func(context.Context, flow.Message) (context.Context, func())
 }
 
 // A Point is a moment in the life of a text at which a crash is of interest.
@@ -117,6 +120,9 @@ func New(c Config) *Outbox {
 	}
 	if c.At == nil {
 		c.At = func(Point, flow.Message) {}
+	}
+	if c.Trace == nil {
+		c.Trace = func(ctx context.Context, _ flow.Message) (context.Context, func()) { return ctx, func() {} }
 	}
 	return &Outbox{
 		Config: c,

@@ -25,6 +25,8 @@ func (o *Outbox) margin() time.Duration { return (o.Lease - o.Deadline) / 3 }
 
 // text brings one message as far as it gets under this lease.
 func (o *Outbox) text(ctx context.Context, m flow.Message) {
+	ctx, done := o.Trace(ctx, m)
+	defer done()
 	m, text, ok := o.prepare(ctx, m)
 	if !ok {
 		return

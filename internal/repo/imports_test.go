@@ -43,13 +43,14 @@ var imports = []row{
 	{pkg: "internal/ledger", may: []string{"flow"}},
 	{pkg: "internal/outbox", may: []string{"flow"}},
 	{pkg: "internal/twilio", may: []string{"flow"}},
+	{pkg: "internal/traces", may: []string{"flow"}, never: []string{"database/sql", sdk}},
 	{pkg: "internal/phonebooth", may: []string{"twiml"}}, // it must not share our bugs
 	{pkg: "internal/pgtest"},
 	{pkg: "internal/repo"},
 	{pkg: "internal/screenshots"},
 	{pkg: "cmd/countersign", may: []string{
 		"flow", "twiml", "metrics", "handlers",
-		"internal/ledger", "internal/outbox", "internal/twilio", "internal/phonebooth",
+		"internal/ledger", "internal/outbox", "internal/twilio", "internal/traces", "internal/phonebooth",
 	}},
 	{pkg: "cmd/phonebooth", may: []string{"internal/phonebooth"}},
 }

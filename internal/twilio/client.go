@@ -54,7 +54,7 @@ type Config struct {
 	StatusCallback func(message uuid.UUID) string
 	// Timeout bounds each request, 0 for [flow.Deadline].
 	Timeout time.Duration
-	// Transport carries the requests, nil for one of our own.
+	// Transport carries the requests, nil for [NewTransport]'s.
 	Transport http.RoundTripper
 	// Now is the clock that times given to the client are by, nil for
 	// [time.Now].
@@ -119,7 +119,7 @@ func New(c Config) (*Client, error) {
 		c.Timeout = flow.Deadline
 	}
 	if c.Transport == nil {
-		c.Transport = newTransport()
+		c.Transport = NewTransport()
 	}
 	if c.Now == nil {
 		c.Now = time.Now
@@ -131,11 +131,11 @@ func New(c Config) (*Client, error) {
 	}, nil
 }
 
-// newTransport differs from [http.DefaultTransport] in keeping a connection
+// NewTransport differs from [http.DefaultTransport] in keeping a connection
 // for every worker of the outbox, where that keeps two, and in giving up
 // sooner on a connection that does not come about: nothing is lost by that,
 // since nothing was sent.
-func newTransport() *http.Transport {
+func NewTransport() *http.Transport {
 	return &http.Transport{
 		Proxy:               http.ProxyFromEnvironment,
 		DialContext:         (&net.Dialer{Timeout: 3 * time.Second}).DialContext,

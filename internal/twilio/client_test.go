@@ -209,12 +209,12 @@ func TestWithoutAConnectionItWasNeverProcessed(t *testing.T) {
 	untrusted.Config.ErrorLog = log.New(io.Discard, "", 0)
 	untrusted.StartTLS()
 	defer untrusted.Close()
-	nowhere := newTransport()
+	nowhere := NewTransport()
 	nowhere.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) {
 		<-ctx.Done()
 		return nil, ctx.Err()
 	}
-	unknown := newTransport()
+	unknown := NewTransport()
 	unknown.DialContext = func(_ context.Context, _, addr string) (net.Conn, error) {
 		return nil, &net.OpError{Op: "dial", Err: &net.DNSError{Err: "no such host", Name: addr, IsNotFound: true}}
 	}
@@ -223,9 +223,9 @@ func TestWithoutAConnectionItWasNeverProcessed(t *testing.T) {
 		url       string
 		transport http.RoundTripper
 	}{
-		{"nobody listens", closed.URL, newTransport()},
+		{"nobody listens", closed.URL, NewTransport()},
 		{"no such host", "https://api.twilio.invalid", unknown},
-		{"a certificate not to be trusted", untrusted.URL, newTransport()},
+		{"a certificate not to be trusted", untrusted.URL, NewTransport()},
 		{"packets that vanish", closed.URL, nowhere},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -275,7 +275,7 @@ func TestTheOutcomeIsJudgedAlikeOverHTTP2(t *testing.T) {
 	secure.Config.ErrorLog = log.New(io.Discard, "", 0)
 	secure.StartTLS()
 	defer secure.Close()
-	transport := newTransport()
+	transport := NewTransport()
 	defer transport.CloseIdleConnections()
 	transport.TLSClientConfig = secure.Client().Transport.(*http.Transport).TLSClientConfig
 	c := f.client(t, func(c *Config) { c.APIURL, c.Transport = secure.URL, transport })

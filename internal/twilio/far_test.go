@@ -75,7 +75,7 @@ func newFar(t *testing.T) *far {
 // client returns one that sends here, in the way that the options ask for.
 func (f *far) client(t *testing.T, options ...func(*Config)) *Client {
 	t.Helper()
-	transport := newTransport()
+	transport := NewTransport()
 	t.Cleanup(transport.CloseIdleConnections)
 	c := Config{
 		APIURL: f.URL, AccountSID: account, AuthToken: token, From: from, Transport: transport,

@@ -185,6 +185,33 @@ func TestAnOlderDatabaseIsMigrated(t *testing.T) {
 	}
 }
 
+func TestStatusesAreRankedAnew(t *testing.T) {
+	server := pgtest.Shared(t)
+	url := server.URL(t)
+	l, err := Open(t.Context(), url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ch := asking(1)
+	m := ch.Messages[0]
+	receipt := func(l flow.Ledger, status flow.Status) error {
+		return l.Save(t.Context(), flow.Change{Receipt: &flow.Receipt{Message: m.ID, SID: "SM1", Status: status, At: noon}})
+	}
+	if err := errors.Join(l.Save(t.Context(), ch), receipt(l, flow.StatusDelivered), l.Close()); err != nil {
+		t.Fatal(err)
+	}
+	// As the first version ranked it.
+	server.SQL(t, `SET search_path = `+schema(url)+`; UPDATE messages SET rank = 4; DROP INDEX inbound_at;
+		DELETE FROM goose_db_version WHERE version_id > 1`)
+	l = openURL(t, url)
+	if err := receipt(l, flow.StatusUndelivered); err != nil {
+		t.Fatal(err)
+	}
+	if m, err := l.Message(t.Context(), m.ID); err != nil || m.Status != flow.StatusDelivered {
+		t.Errorf("after a late undelivered the status is %s, %v", m.Status, err)
+	}
+}
+
 // crowd writes n orders within a day. Each has a text, a receipt, two events and
 // a reply; the last 100 texts wait. Of a time "at", in milliseconds, and "i", id
 // is the SQL that makes a UUIDv7; rank is a column that only one database has.

@@ -244,7 +244,7 @@ func (s *Server) orderPage(st flow.Standing, p posting) *page {
 
 // draw fills p in.
 func (s *Server) draw(p *page) ([]byte, error) {
-	if p.file == "error.html" && len(p.Problems) == 1 {
+	if p.file == "error.html" && len(p.Problems) == 1 && p.Request == "" {
 		return s.drawError(p)
 	}
 	return s.drawn(p)

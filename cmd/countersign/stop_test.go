@@ -155,8 +155,8 @@ func TestStoppingUnderLoad(t *testing.T) {
 		})
 	}
 
-	// Twilio takes two seconds for an answer, of which 16 are waited for.
-	const orders = 60
+	// Twilio takes two seconds for an answer, of which 64 are waited for.
+	const orders = 100
 	if err := w.faults(1, []map[string]any{{"kind": "slow-body", "delay": "3ms"}}); err != nil {
 		t.Fatal(err)
 	}

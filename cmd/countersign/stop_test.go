@@ -155,9 +155,9 @@ func TestStoppingUnderLoad(t *testing.T) {
 		})
 	}
 
-	// Twilio takes two seconds for an answer, of which 64 are waited for.
+	// Twilio takes five seconds for an answer, and 64 are waited for at once.
 	const orders = 100
-	if err := w.faults(1, []map[string]any{{"kind": "slow-body", "delay": "3ms"}}); err != nil {
+	if err := w.faults(1, []map[string]any{{"kind": "slow-body", "delay": "8ms"}}); err != nil {
 		t.Fatal(err)
 	}
 	var (

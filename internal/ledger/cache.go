@@ -35,10 +35,11 @@ type Cache struct {
 }
 
 // A shard is a piece of a cache. The LRU has a lock of its own for each call;
-// mu makes one of two calls.
+// mu makes one of two calls. Its keys are hashes, which are smaller than lines'
+// names, and whose rare collisions are misses.
 type shard struct {
 	mu    sync.Mutex
-	lines *expirable.LRU[flow.LineID, flow.Line]
+	lines *expirable.LRU[uint64, flow.Packed]
 }
 
 // Cached puts a cache of that many lines, at least 1, in front of next. A line
@@ -54,23 +55,31 @@ func Cached(next flow.Ledger, size int, ttl time.Duration) *Cache {
 		if i < size%n {
 			part++
 		}
-		c.shards[i].lines = expirable.NewLRU[flow.LineID, flow.Line](part, nil, ttl)
+		c.shards[i].lines = expirable.NewLRU[uint64, flow.Packed](part, nil, ttl)
 	}
 	return c
 }
 
-func (c *Cache) shard(id flow.LineID) *shard {
-	return &c.shards[maphash.Comparable(c.seed, id)%uint64(len(c.shards))]
+// place is where a line is kept, and under which key.
+func (c *Cache) place(id flow.LineID) (*shard, uint64) {
+	key := maphash.Comparable(c.seed, id)
+	return &c.shards[key%uint64(len(c.shards))], key
 }
 
 // Line implements [flow.Ledger].
 func (c *Cache) Line(ctx context.Context, id flow.LineID) (flow.Line, error) {
-	line, hit := c.shard(id).lines.Get(id)
+	s, key := c.place(id)
+	packed, hit := s.lines.Get(key)
+	var line flow.Line
+	if hit {
+		line = packed.Unpack()
+		hit = line.LineID == id
+	}
 	if c.Lookup != nil {
 		c.Lookup(hit)
 	}
 	if hit {
-		return line.Clone(), nil
+		return line, nil
 	}
 	return c.Reload(ctx, id)
 }
@@ -79,7 +88,7 @@ func (c *Cache) Line(ctx context.Context, id flow.LineID) (flow.Line, error) {
 func (c *Cache) Reload(ctx context.Context, id flow.LineID) (flow.Line, error) {
 	line, err := c.Ledger.Reload(ctx, id)
 	if err == nil && line.Version > 0 { // anybody's number could fill it with lines that are none
-		c.keep(line.Clone())
+		c.keep(&line)
 	}
 	return line, err
 }
@@ -94,7 +103,7 @@ func (c *Cache) Save(ctx context.Context, ch flow.Change) error {
 		case errors.Is(err, flow.ErrHeard), errors.Is(err, flow.ErrSpent), errors.Is(err, flow.ErrClaimed):
 			// Nothing was written, and nothing is wrong with what is kept.
 		default:
-			c.shard(line.LineID).lines.Remove(line.LineID)
+			c.forget(line.LineID)
 		}
 	}
 	return err
@@ -102,7 +111,7 @@ func (c *Cache) Save(ctx context.Context, ch flow.Change) error {
 
 // saved keeps a line as the next Line would load it.
 func (c *Cache) saved(line flow.Line) {
-	line = line.Clone()
+	line.Conversations = slices.Clone(line.Conversations)
 	line.Version++
 	for i := range line.Conversations {
 		line.Conversations[i].Line = line.LineID
@@ -111,23 +120,29 @@ func (c *Cache) saved(line flow.Line) {
 	listed := slices.ContainsFunc(line.Conversations, func(o flow.Conversation) bool { return o.ID == line.Topic })
 	if line.Topic != uuid.Nil && !listed {
 		// The topic is loaded with it, and is not here.
-		c.shard(line.LineID).lines.Remove(line.LineID)
+		c.forget(line.LineID)
 		return
 	}
 	arrange(&line)
-	c.keep(line)
+	c.keep(&line)
+}
+
+func (c *Cache) forget(id flow.LineID) {
+	s, key := c.place(id)
+	s.lines.Remove(key)
 }
 
 // keep keeps line unless a newer one is kept already: who read before another
 // saved may get here after.
-func (c *Cache) keep(line flow.Line) {
-	s := c.shard(line.LineID)
+func (c *Cache) keep(line *flow.Line) {
+	s, key := c.place(line.LineID)
+	packed := line.Pack()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if kept, ok := s.lines.Peek(line.LineID); ok && kept.Version > line.Version {
+	if kept, ok := s.lines.Peek(key); ok && kept.Version() > line.Version && kept.Unpack().LineID == line.LineID {
 		return
 	}
-	s.lines.Add(line.LineID, line)
+	s.lines.Add(key, packed)
 }
 
 // Len counts the lines that are kept.

@@ -55,11 +55,11 @@ func (m *Metrics) Refresh(ctx context.Context, ticks <-chan time.Time, log *slog
 			began := time.Now()
 			c, err := census(limited, now)
 			cancel()
-			next = now.Add(rest * time.Since(began))
 			if err != nil {
 				log.WarnContext(ctx, "census failed", "err", err)
 				continue
 			}
+			next = now.Add(min(rest*time.Since(began), time.Minute))
 			m.Describe(c, now)
 		}
 	}

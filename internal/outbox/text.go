@@ -102,7 +102,7 @@ func (o *Outbox) render(ctx context.Context, m flow.Message) (flow.Text, bool) {
 	case errors.Is(err, flow.ErrDropped), errors.Is(err, flow.ErrStale):
 	default:
 		o.Log.ErrorContext(ctx, "cannot render a text", "message", m.ID, "kind", m.Kind, "err", err)
-		o.giveBack(ctx, m, pause)
+		o.giveBack(context.WithoutCancel(ctx), m, pause)
 	}
 	return text, false
 }

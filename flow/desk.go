@@ -71,11 +71,11 @@ type Desk struct {
 	seed      maphash.Seed
 	followers followers
 	awaited   awaited
+	breakers  breakers
 
 	// What was committed here lately, to spare a look at the database.
-	heard    *lru.Cache[string, Answer]    // by MessageSid; it never changes
-	homes    *lru.Cache[uuid.UUID, LineID] // by order, which may have moved since
-	breakers breakers
+	heard *lru.Cache[string, Answer]    // by MessageSid; it never changes
+	homes *lru.Cache[uuid.UUID, LineID] // by order, which may have moved since
 }
 
 // NewDesk returns a desk. All of c must be set but Alone and Patience.

@@ -6,8 +6,8 @@ import (
 	"github.com/google/uuid"
 )
 
-// followers wakes those who wait for an order to change in this process. It carries no news, only the hint to look: what is true stands in
-// the ledger.
+// followers wakes those who wait for an order to change in this process. It
+// carries no news, only the hint to look: what is true stands in the ledger.
 type followers struct {
 	mu sync.Mutex
 	of map[uuid.UUID]map[chan struct{}]struct{}

@@ -115,6 +115,9 @@ func (s Status) Bad() bool {
 	return s == StatusUndelivered || s == StatusFailed || s == StatusCanceled
 }
 
+// Arrived reports that the text got there.
+func (s Status) Arrived() bool { return s == StatusDelivered || s == StatusRead }
+
 // A Receipt is what a status callback tells of one of our texts.
 type Receipt struct {
 	// Message is ours, from the callback's URL; nil if it was not in it.

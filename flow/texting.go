@@ -285,6 +285,10 @@ func (t *turn) arrived(l *Line, m Message) {
 
 // Receipt notes what a status callback tells. One of a text that is not ours,
 // or not known yet, is kept all the same.
+//
+// Two that contradict each other may come in the same instant. So each, once it
+// is written, looks at what the other may have done meanwhile: a bad one at the
+// text, a good one at the order as this process has it.
 func (d *Desk) Receipt(ctx context.Context, r Receipt) error {
 	r.At = d.now()
 	m, err := d.received(ctx, r)
@@ -307,11 +311,15 @@ func (d *Desk) Receipt(ctx context.Context, r Receipt) error {
 		}
 		if err == nil {
 			d.Watcher.TextFailed(class, action)
+			err = d.contradicted(ctx, m)
 		}
 	case moves && m.Status.Bad():
 		err = d.receive(ctx, r, m, func(t *turn) { t.arrived(&t.lines[0], m) })
 	default:
 		err = d.Ledger.Save(ctx, Change{Receipt: &r})
+		if err == nil && moves && r.Status.Arrived() {
+			err = d.reopen(ctx, m, d.Ledger.Line)
+		}
 	}
 	if err != nil {
 		return err
@@ -325,9 +333,34 @@ func (d *Desk) Receipt(ctx context.Context, r Receipt) error {
 	}
 	d.Log.InfoContext(ctx, "receipt", "message", m.ID, "order", m.Order, "sid", r.SID,
 		"status", r.Status, "code", r.Code, "news", moves)
-	d.awaited.tell(m)
+	d.awaited.tell(Message{ID: m.ID}) // which says no more than: look
 	d.followers.wake(m.Order)
 	return nil
+}
+
+// contradicted opens m's order again if a receipt has just said that m got
+// there, while a bad one was written.
+func (d *Desk) contradicted(ctx context.Context, m Message) error {
+	now, err := d.Ledger.Message(ctx, m.ID)
+	if err != nil || !now.Status.Arrived() {
+		return err
+	}
+	return d.reopen(ctx, m, d.Ledger.Reload)
+}
+
+// reopen opens m's order again if it is unreachable for want of m.
+func (d *Desk) reopen(ctx context.Context, m Message, from func(context.Context, LineID) (Line, error)) error {
+	lines, err := d.load(ctx, from, []LineID{m.Line})
+	if err != nil {
+		return err
+	}
+	if c := lines[0].Find(m.Order); c == nil || c.State != Unreachable || c.Message != m.ID {
+		return nil
+	}
+	return d.change(ctx, Self, func(t *turn) error {
+		t.arrived(&t.lines[0], m)
+		return nil
+	}, m.Line)
 }
 
 // receive saves r, of m, with what follows for the order.

@@ -7,6 +7,8 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -235,21 +237,25 @@ func TestTextsNotWorthSendingAreDropped(t *testing.T) {
 		},
 		"lapsed": func(s *flowtest.Shop, _ uuid.UUID) { s.Pass(72 * time.Hour); _, _ = s.Desk.Lapse(ctx) },
 	} {
-		t.Run(name, func(t *testing.T) {
-			s := newShop(t)
-			order := ask(t, s, ann)
-			first := message(t, s, order)
-			meanwhile(s, order)
-			s.SendAll()
-			for _, text := range s.Sender.Taken() {
-				if text.To == ann {
-					t.Error("it was texted all the same")
+		for _, alone := range []bool{true, false} {
+			t.Run(fmt.Sprintf("%s, alone %t", name, alone), func(t *testing.T) {
+				s := newShop(t)
+				s.Alone = alone
+				s.Restart()
+				order := ask(t, s, ann)
+				first := message(t, s, order)
+				meanwhile(s, order)
+				s.SendAll()
+				for _, text := range s.Sender.Taken() {
+					if text.To == ann {
+						t.Error("it was texted all the same")
+					}
 				}
-			}
-			if m, _ := s.Ledger.Message(ctx, first.ID); m.State != flow.Dropped {
-				t.Errorf("the row is %s", m.State)
-			}
-		})
+				if m, _ := s.Ledger.Message(ctx, first.ID); m.State != flow.Dropped {
+					t.Errorf("the row is %s", m.State)
+				}
+			})
+		}
 	}
 }
 
@@ -371,6 +377,51 @@ func TestReceiptsInAnyOrder(t *testing.T) {
 		}
 	}
 	t.Logf("%d orders of receipts, %d ends", n, len(ends))
+}
+
+// A meeting has the first two who read a message go on together.
+type meeting struct {
+	flow.Ledger
+	met  sync.WaitGroup
+	left atomic.Int32
+}
+
+func (m *meeting) Message(ctx context.Context, id uuid.UUID) (flow.Message, error) {
+	msg, err := m.Ledger.Message(ctx, id)
+	if m.left.Add(-1) >= 0 {
+		m.met.Done()
+		m.met.Wait()
+	}
+	return msg, err
+}
+
+func TestReceiptsThatContradictEachOtherAtOnce(t *testing.T) {
+	for range 200 {
+		s := newShop(t)
+		id := ask(t, s, ann)
+		s.SendAll()
+		m := message(t, s, id)
+		meets := &meeting{Ledger: s.Ledger}
+		meets.met.Add(2)
+		meets.left.Store(2)
+		s.Ledger = meets
+		s.Restart()
+		var both sync.WaitGroup
+		for _, r := range []flow.Receipt{
+			{Message: m.ID, SID: m.SID, Status: flow.StatusUndelivered, Code: 30003},
+			{Message: m.ID, SID: m.SID, Status: flow.StatusDelivered},
+		} {
+			both.Go(func() {
+				if err := s.Desk.Receipt(ctx, r); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		both.Wait()
+		if c, m := conversation(t, s, id), message(t, s, id); c.State != flow.Asked || m.Status != flow.StatusDelivered {
+			t.Fatalf("the order is %s (%s), its text %s", c.State, c.Failure, m.Status)
+		}
+	}
 }
 
 func TestReceipts(t *testing.T) {

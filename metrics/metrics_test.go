@@ -14,6 +14,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -489,6 +490,31 @@ func TestRefresh(t *testing.T) {
 	if want := []float64{0, 1, 1, 3}; !slices.Equal(open, want) {
 		t.Errorf("before and after each census, open_orders was %v, want %v", open, want)
 	}
+}
+
+// The more there is to count, the more seldom it is counted; but what failed is
+// tried again at once.
+func TestRefreshRests(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m, _ := fresh()
+		ctx, cancel := context.WithCancel(t.Context())
+		began := time.Now()
+		var at []time.Duration
+		answers := map[int]error{2: errors.New("database is gone")}
+		census := func(context.Context, time.Time) (flow.Census, error) {
+			at = append(at, time.Since(began))
+			time.Sleep(time.Second / 5) // of the bubble's time
+			return flow.Census{}, answers[len(at)]
+		}
+		tick := time.NewTicker(5 * time.Second)
+		defer tick.Stop()
+		time.AfterFunc(31*time.Second, cancel)
+		m.Refresh(ctx, tick.C, slog.New(slog.DiscardHandler), census)
+		want := []time.Duration{5 * time.Second, 15 * time.Second, 20 * time.Second, 30 * time.Second}
+		if !slices.Equal(at, want) {
+			t.Errorf("counted after %v, want %v", at, want)
+		}
+	})
 }
 
 type failing struct {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"database/sql"
@@ -26,7 +27,7 @@ type audit struct {
 	rows  flow.Ledger
 	keys  *flow.Keyring
 	texts []boothText    // by REST
-	sent  []flow.Message // what was to be texted, oldest first
+	sent  []flow.Message // what was to be texted, of each order in the order it was written
 	noted journal
 }
 
@@ -110,8 +111,10 @@ func (a *audit) load() (err error) {
 		}
 		a.sent = append(a.sent, m)
 	}
+	// By serial first: of two processes, the one that began sooner may be the
+	// one that wrote later.
 	slices.SortFunc(a.sent, func(a, b flow.Message) int {
-		return cmp.Or(a.Created.Compare(b.Created), cmp.Compare(a.Serial, b.Serial))
+		return cmp.Or(bytes.Compare(a.Order[:], b.Order[:]), cmp.Compare(a.Serial, b.Serial), a.Created.Compare(b.Created))
 	})
 	return nil
 }
@@ -434,8 +437,7 @@ func (a *audit) lines() error {
 // numberInRow is a number, which belongs into the database.
 var numberInRow = regexp.MustCompile(`\+1[0-9]{10}\b`)
 
-// secrets: no PIN is anywhere but on the telephones, and no number or text in
-// the log or in the metrics.
+// secrets: no PIN is in the database or the log, and no number in the log.
 func (a *audit) secrets() error {
 	pins, numbers := map[string]bool{}, map[string]bool{}
 	for _, t := range a.texts {

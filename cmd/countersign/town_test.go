@@ -307,7 +307,7 @@ const (
 	notEnded     promise = "orders that have not ended"
 	notTexted    promise = "orders that waited untexted 30 s after the last kill"
 	unreadable   promise = "rows that contradict one another"
-	leakedSecret promise = "secrets at rest, in the log or in the metrics"
+	leakedSecret promise = "secrets at rest or in the log"
 	ourFaults    promise = "answers that blame the service itself"
 )
 

@@ -20,7 +20,9 @@ type Shop struct {
 	Ledger flow.Ledger
 	Sender *Sender
 	Rules  flow.Rules
-	Keys   *flow.Keyring
+	// Alone is the desk's, from the next Restart on.
+	Alone bool
+	Keys  *flow.Keyring
 
 	t       testing.TB
 	texts   *flow.Texts
@@ -67,7 +69,7 @@ func (s *Shop) Restart() {
 	s.mu.Unlock()
 	s.Desk = flow.NewDesk(flow.Config{
 		Ledger: s.Ledger, Sender: s.Sender, Watcher: s.watcher, Keys: s.Keys, Texts: s.texts,
-		Rules: s.Rules, Log: slog.New(slog.DiscardHandler), Now: s.Now,
+		Rules: s.Rules, Log: slog.New(slog.DiscardHandler), Now: s.Now, Alone: s.Alone,
 		Patience: time.Nanosecond, // the test sends, and nobody else
 		Nudge: func(_ context.Context, m flow.Message) {
 			s.mu.Lock()

@@ -55,9 +55,10 @@ func (o *Outbox) text(ctx context.Context, m flow.Message) {
 
 // prepare renders m under a lease that is good for one more request to Twilio.
 // Nothing comes between the look at the order and the request: a lease that
-// the look used up is renewed, and the order looked at again.
+// the look used up is renewed, and the order looked at again. A database that
+// takes that long thrice gets m back.
 func (o *Outbox) prepare(ctx context.Context, m flow.Message) (_ flow.Message, text flow.Text, ok bool) {
-	for {
+	for range 3 {
 		if m, ok = o.hold(ctx, m); !ok {
 			return m, text, false
 		}
@@ -65,6 +66,9 @@ func (o *Outbox) prepare(ctx context.Context, m flow.Message) (_ flow.Message, t
 			return m, text, ok
 		}
 	}
+	o.Log.WarnContext(ctx, "the ledger is too slow to text by", "message", m.ID)
+	o.giveBack(ctx, m, pause)
+	return m, text, false
 }
 
 // good reports whether the lease on m lasts for one more request to Twilio and

@@ -5,4 +5,5 @@
 
 UPDATE messages SET rank = coalesce(array_position(ARRAY[
     'scheduled', 'accepted', 'queued', 'sending', 'sent',
-    'canceled', 'failed', 'undelivered', 'delivered', 'read'], status), 0) - 1;
+    'canceled', 'failed', 'undelivered', 'delivered', 'read'], status), 0) - 1
+    WHERE status <> '';

@@ -280,10 +280,18 @@ func TestTheLogKeepsSecrets(t *testing.T) {
 	v.post("/pin", "mobile_number", theirs)
 	s.desk.fails = nil
 	s.desk.asked = func(*flow.Standing) { panic("the PIN is 482913") }
-	if res := v.post("/pin", "mobile_number", theirs); res.StatusCode != 500 || !strings.Contains(res.body, "<title>Error: ") {
-		t.Errorf("a panic is answered by %d: %s", res.StatusCode, res.body)
-	} else if id := res.Header.Get("X-Request-Id"); !strings.Contains(res.body, "quote "+id) || !strings.Contains(s.log.String(), "request_id="+id) {
-		t.Errorf("request %s is not named on the page and in the log: %s", id, res.body)
+	away := &flow.Error{Code: flow.Unavailable, Message: "We are away.", Err: errBroken}
+	for _, tt := range []struct {
+		fails  error
+		status int
+	}{{nil, 500}, {nil, 500}, {errBroken, 500}, {away, 503}, {away, 503}} {
+		s.desk.fails = tt.fails
+		res := v.post("/pin", "mobile_number", theirs)
+		if res.StatusCode != tt.status || !strings.Contains(res.body, "<title>Error: ") {
+			t.Errorf("a fault of ours is answered by %d: %s", res.StatusCode, res.body)
+		} else if id := res.Header.Get("X-Request-Id"); !strings.Contains(res.body, "quote "+id) || !strings.Contains(s.log.String(), "request_id="+id) {
+			t.Errorf("request %s is not named on the page and in the log: %s", id, res.body)
+		}
 	}
 
 	log := s.log.String()
@@ -297,6 +305,28 @@ func TestTheLogKeepsSecrets(t *testing.T) {
 			t.Errorf("the log lacks %q", want)
 		}
 	}
+}
+
+// An answer that broke off is told of all the same.
+func TestAPanicAfterTheHeader(t *testing.T) {
+	s := open(t)
+	traced := 0
+	s.Trace = func(r *http.Request, _ string) (context.Context, func(string, string, int)) {
+		return r.Context(), func(string, string, int) { traced++ }
+	}
+	h := s.measure(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(http.StatusOK)
+		panic("on the way")
+	}))
+	defer func() {
+		if p := recover(); p != http.ErrAbortHandler {
+			t.Errorf("the client is not told that it broke off: %v", p)
+		}
+		if log := s.log.String(); traced != 1 || !strings.Contains(log, "msg=panic") || !strings.Contains(log, "msg=request ") {
+			t.Errorf("it was traced %d times, and the log says\n%s", traced, log)
+		}
+	}()
+	h.ServeHTTP(httptest.NewRecorder(), httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/", nil))
 }
 
 func mustURL(s string) *url.URL {

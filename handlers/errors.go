@@ -37,6 +37,8 @@ type refusal struct {
 	Problems []problem
 	// RetryAfter is when to come back; 0 for no telling.
 	RetryAfter time.Duration
+	// Request is the id by which the log tells more; empty if it does not.
+	Request string
 	// Standing is where the order stands nevertheless; nil if there is none.
 	Standing *flow.Standing
 }
@@ -124,24 +126,28 @@ func refused(err error) (*refusal, bool) {
 
 // fail logs err if it is our fault, and tells the asker what they may know.
 func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
+	rec := seen(r)
 	e, known := refused(err)
 	var told *flow.Error
-	if known && errors.As(err, &told) && told.Err != nil {
-		s.Log.ErrorContext(r.Context(), "request failed", "route", seen(r).route, "error", told.Err)
-	}
-	if !known {
-		rec := seen(r)
-		if r.Context().Err() != nil {
-			// They have gone, and whatever failed may have failed of that.
-			rec.status = statusGone
-			return
-		}
+	switch {
+	case known && errors.As(err, &told) && told.Err != nil:
+		s.Log.ErrorContext(r.Context(), "request failed", "route", rec.route, "error", told.Err)
+		logged := *e // which others may be told too
+		logged.Request = rec.id
+		e = &logged
+	case known:
+	case r.Context().Err() != nil:
+		// They have gone, and whatever failed may have failed of that.
+		rec.status = statusGone
+		return
+	default:
 		s.Log.ErrorContext(r.Context(), "request failed", "route", rec.route, "error", err)
-		e = &refusal{Status: http.StatusInternalServerError, Message: ourFault}
+		e = &refusal{Status: http.StatusInternalServerError, Message: ourFault, Request: rec.id}
 		if errors.Is(err, context.DeadlineExceeded) {
-			e = &refusal{Status: http.StatusServiceUnavailable, Message: tooBusy, RetryAfter: 5 * time.Second}
+			e = &refusal{Status: http.StatusServiceUnavailable, Message: tooBusy, RetryAfter: 5 * time.Second, Request: rec.id}
 		}
 	}
+
 	var shown on
 	if errors.As(err, &shown) {
 		s.render(w, r, e, shown.page)
@@ -172,9 +178,7 @@ func (s *Server) render(w http.ResponseWriter, r *http.Request, e *refusal, p *p
 		if len(p.Problems) == 0 {
 			p.Problems = []problem{{"", e.Message}}
 		}
-		if e.Status == http.StatusInternalServerError {
-			p.Request = seen(r).id
-		}
+		p.Request = e.Request
 		s.renderPage(w, r, e.Status, p)
 	}
 }

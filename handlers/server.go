@@ -334,7 +334,9 @@ func (s *Server) measure(next http.Handler) http.Handler {
 		w.Header().Set("X-Request-Id", rec.id)
 
 		defer func() {
-			if p := recover(); p != nil {
+			p := recover()
+			tooLate := p != nil && rec.status != 0
+			if p != nil {
 				s.panicked(rec, r, p)
 			}
 			took, status := s.Now().Sub(began), cmp.Or(rec.status, http.StatusOK)
@@ -347,6 +349,9 @@ func (s *Server) measure(next http.Handler) http.Handler {
 			// The pattern, never the path or the query: those are the visitor's.
 			s.Log.Log(r.Context(), level, "request", "route", rec.route,
 				"method", usualMethod(r.Method), "status", status, "took", took)
+			if tooLate { // for an answer: let the client see that it broke off
+				panic(http.ErrAbortHandler)
+			}
 		}()
 		next.ServeHTTP(rec, r)
 	})
@@ -361,10 +366,9 @@ func (s *Server) panicked(rec *record, r *http.Request, p any) {
 	}
 	s.Log.ErrorContext(r.Context(), "panic", "route", rec.route,
 		"panic", what, "stack", string(debug.Stack()))
-	if rec.status != 0 {
-		panic(http.ErrAbortHandler) // too late for an answer: let the client see that it broke off
+	if rec.status == 0 {
+		s.render(rec, r, &refusal{Status: http.StatusInternalServerError, Message: ourFault, Request: rec.id}, nil)
 	}
-	s.render(rec, r, &refusal{Status: http.StatusInternalServerError, Message: ourFault}, nil)
 }
 
 // safeguard sets the headers that every answer has. Pages may use their own

@@ -18,6 +18,7 @@ import (
 	"github.com/alecthomas/kong"
 
 	"github.com/countersign/countersign/handlers"
+	"github.com/countersign/countersign/internal/traces"
 )
 
 func main() {
@@ -81,9 +82,9 @@ func logger(s Settings, w io.Writer) *slog.Logger {
 	_ = level.UnmarshalText([]byte(s.LogLevel)) // Settings.Check has seen it
 	options := &slog.HandlerOptions{Level: level}
 	if s.LogFormat == "json" {
-		return slog.New(handlers.Logged(slog.NewJSONHandler(w, options)))
+		return slog.New(handlers.Logged(slog.NewJSONHandler(w, options), traces.ID))
 	}
-	return slog.New(handlers.Logged(slog.NewTextHandler(w, options)))
+	return slog.New(handlers.Logged(slog.NewTextHandler(w, options), traces.ID))
 }
 
 // version is set by the build; else it is what the module system knows.

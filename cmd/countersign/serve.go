@@ -86,7 +86,6 @@ func newService(ctx context.Context, c checked, log *slog.Logger, getenv func(st
 	if err != nil {
 		return nil, err
 	}
-	s.log = slog.New(s.traces.Logged(log.Handler()))
 	s.metrics = metrics.New(prometheus.NewRegistry(), metrics.Config{Version: buildVersion(), Countries: c.countries})
 	rows, err := openLedger(ctx, c.DatabaseURL)
 	if err != nil {

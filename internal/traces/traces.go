@@ -153,28 +153,11 @@ func (e *exporter) ExportSpans(ctx context.Context, spans []sdk.ReadOnlySpan) er
 	return nil // it was told
 }
 
-// Logged returns h with trace_id added to each line whose context is of a
-// trace that is sent.
-func (t *Traces) Logged(h slog.Handler) slog.Handler {
-	if t == nil {
-		return h
-	}
-	return logged{h}
-}
-
-type logged struct{ slog.Handler }
-
-// Handle implements [slog.Handler].
-func (l logged) Handle(ctx context.Context, line slog.Record) error {
+// ID is what a line of the log says of the trace that its context is of. It is
+// empty unless that is sent.
+func ID(ctx context.Context) slog.Attr {
 	if sc := trace.SpanContextFromContext(ctx); sc.IsSampled() {
-		line = line.Clone() // it may share its attributes with another handler's
-		line.AddAttrs(slog.String("trace_id", sc.TraceID().String()))
+		return slog.String("trace_id", sc.TraceID().String())
 	}
-	return l.Handler.Handle(ctx, line)
+	return slog.Attr{}
 }
-
-// WithAttrs implements [slog.Handler].
-func (l logged) WithAttrs(attrs []slog.Attr) slog.Handler { return logged{l.Handler.WithAttrs(attrs)} }
-
-// WithGroup implements [slog.Handler].
-func (l logged) WithGroup(name string) slog.Handler { return logged{l.Handler.WithGroup(name)} }

@@ -168,6 +168,7 @@ type issue struct {
 func (a *audit) pins() error {
 	type key struct{ number, reference, pin string }
 	written := map[key]issue{} // what may have been texted
+	away, changed := a.moves(), map[issue]time.Time{}
 	rows := map[issue]int{}
 	for _, m := range a.sent {
 		pin, ok := a.keys.PIN(m.Order, m.Line.Number, flow.Serial{
@@ -179,6 +180,9 @@ func (a *audit) pins() error {
 		of := issue{m.Order, m.Line.Number, m.Serial}
 		written[key{m.Line.Number.E164(), m.Named.Reference, pin.Digits()}] = of
 		rows[of]++
+		if at, ok := away[m.ID]; ok {
+			changed[of] = at
+		}
 		if m.State == flow.Leased || m.State == flow.Waiting {
 			a.book.breach(notTexted, "message %s is %s in the end", m.ID, m.State)
 		}
@@ -186,7 +190,6 @@ func (a *audit) pins() error {
 	a.book.count("texts written", len(a.sent))
 	a.book.count("texts sent", len(a.texts))
 
-	changed := a.changes()
 	sent := map[issue]int{}
 	type named struct{ number, reference string }
 	pins, serials := map[named]map[string]bool{}, map[named]map[int64]bool{}
@@ -203,27 +206,21 @@ func (a *audit) pins() error {
 		}
 		sent[of]++
 		note(pins, named{t.To, found[2]}, found[1])
-		for _, c := range changed[of.order] {
-			if t.To == c.from && t.Date.After(c.at) {
-				a.book.count("texts under way when their number was changed", 1)
-			}
+		if at, ok := changed[of]; ok && t.Date.After(at) {
+			a.book.count("texts under way when their number was changed", 1)
 		}
 	}
 	for _, m := range a.sent {
-		for _, c := range changed[m.Order] {
-			// What had been looked at by then is under way, and cannot be called
-			// back.
-			for _, looked := range a.noted.posted[m.ID] {
-				if late := looked.Sub(c.at); m.Line.Number.E164() == c.from && late > 0 {
-					a.book.breach(changedAway, "order %s: message %s was posted, though its order was looked at %v after the number was changed", m.Order, m.ID, late)
-				}
+		note(serials, named{m.Line.Number.E164(), m.Named.Reference}, m.Serial)
+		// What had been looked at by then is under way, and cannot be called
+		// back.
+		for _, looked := range a.noted.posted[m.ID] {
+			if at, ok := away[m.ID]; ok && looked.After(at) {
+				a.book.breach(changedAway, "order %s: message %s was posted, though its order was looked at %v after the number was changed", m.Order, m.ID, looked.Sub(at))
 			}
 		}
 	}
 	// The same without knowing how PINs are made: a serial has one.
-	for _, m := range a.sent {
-		note(serials, named{m.Line.Number.E164(), m.Named.Reference}, m.Serial)
-	}
 	for of, n := range pins {
 		if len(n) > len(serials[of]) {
 			a.book.breach(otherPIN, "order %s: %d PINs for %d serials", of.reference, len(n), len(serials[of]))
@@ -246,29 +243,30 @@ func note[K, V comparable](m map[K]map[V]bool, k K, v V) {
 	m[k][v] = true
 }
 
-// A change is of an order's number: whoever is texted for it at the old one
-// later than that is texted in vain.
-type change struct {
-	from string
-	at   time.Time
-}
-
-// changes are those of each order. A changed number is texted in the same
-// transaction, and the process that wrote it noted when that was done; one that
-// died before it could has told nobody.
-func (a *audit) changes() map[uuid.UUID][]change {
-	last, all := map[uuid.UUID]flow.Message{}, map[uuid.UUID][]change{}
-	for _, m := range a.sent {
-		if before, ok := last[m.Order]; ok && before.Line != m.Line {
-			if at, ok := a.noted.written[m.ID]; ok {
-				all[m.Order] = append(all[m.Order], change{before.Line.Number.E164(), at})
+// moves tell of each message when its order went to another number: whoever is
+// texted later than that is texted in vain. A changed number is texted in the
+// same transaction, and the process that wrote it noted when that was done; one
+// that died before it could has told nobody. An order may come back to a number,
+// when a customer asks again for what nobody answered: then by another message.
+func (a *audit) moves() map[uuid.UUID]time.Time {
+	away := map[uuid.UUID]time.Time{}
+	for i, m := range a.sent {
+		for _, next := range a.sent[i+1:] {
+			if next.Order != m.Order {
+				break
+			}
+			if next.Line == m.Line {
+				continue
+			}
+			if at, ok := a.noted.written[next.ID]; ok {
+				away[m.ID] = at
 			} else {
 				a.book.count("numbers changed by a process that died of it", 1)
 			}
+			break
 		}
-		last[m.Order] = m
 	}
-	return all
+	return away
 }
 
 // A happening is a row of an order's history.

@@ -2,11 +2,9 @@ package handlers
 
 import (
 	"bytes"
-	"fmt"
 	"html/template"
 	"io/fs"
 	"net/http"
-	"strconv"
 	"strings"
 	"time"
 
@@ -123,24 +121,9 @@ func (o *Ops) render(w http.ResponseWriter, r *http.Request, status int, file st
 		writeText(w, http.StatusInternalServerError, "This page could not be drawn; the log says why.\n")
 		return
 	}
-	w.Header().Set("Content-Type", "text/html; charset=utf-8")
-	w.Header().Set("Content-Length", strconv.Itoa(body.Len()))
-	w.WriteHeader(status)
-	_, _ = w.Write(body.Bytes()) //nolint:gosec // html/template has escaped it
+	writePage(w, status, body.Bytes())
 }
 
-// static serves an asset. All of them are asked for by their present version.
 func (o *Ops) static(w http.ResponseWriter, r *http.Request) error {
-	a, ok := o.pages.assets[r.PathValue("file")]
-	if !ok {
-		return errNoPage
-	}
-	w.Header().Set("Cache-Control", "public, max-age=31536000, immutable")
-	if r.URL.Query().Get("v") != a.version() {
-		w.Header().Set("Cache-Control", "no-cache")
-	}
-	w.Header().Set("Content-Type", a.contentType)
-	w.Header().Set("ETag", fmt.Sprintf("%q", a.hash[:32]))
-	http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(a.body))
-	return nil
+	return serveAsset(w, r, o.pages.assets, r.PathValue("file"))
 }

@@ -143,7 +143,11 @@ func (a asset) version() string { return a.hash[:12] }
 // any other, perhaps of a page that another release served, is asked about
 // each time.
 func (s *Server) static(w http.ResponseWriter, r *http.Request) error {
-	a, ok := s.pages.assets[mux.Vars(r)["file"]]
+	return serveAsset(w, r, s.pages.assets, mux.Vars(r)["file"])
+}
+
+func serveAsset(w http.ResponseWriter, r *http.Request, assets map[string]asset, file string) error {
+	a, ok := assets[file]
 	if !ok {
 		return errNoPage
 	}
@@ -293,8 +297,12 @@ func (s *Server) renderPage(w http.ResponseWriter, r *http.Request, status int, 
 		writeText(w, http.StatusInternalServerError, ourFault+"\n")
 		return
 	}
-	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	w.Header().Add("Vary", "Accept")
+	writePage(w, status, body)
+}
+
+func writePage(w http.ResponseWriter, status int, body []byte) {
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
 	w.WriteHeader(status)
 	_, _ = w.Write(body) //nolint:gosec // html/template has escaped it

@@ -374,17 +374,22 @@ func (s *Server) panicked(rec *record, r *http.Request, p any) {
 // safeguard sets the headers that every answer has. Pages may use their own
 // styles and scripts and nothing else; data: is for Pico's icons.
 func (s *Server) safeguard(h http.Header) {
-	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; script-src 'self'; "+
+	safeguard(h, "default-src 'none'; style-src 'self'; script-src 'self'; "+
 		"img-src 'self' data:; connect-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'")
+	if s.secure {
+		h.Set("Strict-Transport-Security", "max-age=31536000")
+	}
+}
+
+// safeguard sets the headers that answers to anybody have.
+func safeguard(h http.Header, contentPolicy string) {
+	h.Set("Content-Security-Policy", contentPolicy)
 	// Not no-referrer, by which browsers post with Origin: null.
 	h.Set("Referrer-Policy", "same-origin")
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Cross-Origin-Opener-Policy", "same-origin")
 	h.Set("Cross-Origin-Resource-Policy", "same-origin")
 	h.Set("Cache-Control", "no-store")
-	if s.secure {
-		h.Set("Strict-Transport-Security", "max-age=31536000")
-	}
 }
 
 // usualMethod keeps what a visitor may write out of the log.

@@ -40,7 +40,8 @@ func (m *Metrics) Refresh(ctx context.Context, ticks <-chan time.Time, log *slog
 ) {
 	const (
 		patience = 10 * time.Second
-		rest     = 50 // times as long as the census took
+		rest     = 50               // times as long as the census took, but not
+		longest  = 30 * time.Second // since alerts are judged by it
 	)
 	var next time.Time
 	for {
@@ -59,7 +60,7 @@ func (m *Metrics) Refresh(ctx context.Context, ticks <-chan time.Time, log *slog
 				log.WarnContext(ctx, "census failed", "err", err)
 				continue
 			}
-			next = now.Add(min(rest*time.Since(began), time.Minute))
+			next = now.Add(min(rest*time.Since(began), longest))
 			m.Describe(c, now)
 		}
 	}

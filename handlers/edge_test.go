@@ -319,7 +319,8 @@ func TestAPanicAfterTheHeader(t *testing.T) {
 		panic("on the way")
 	}))
 	defer func() {
-		if p := recover(); p != http.ErrAbortHandler {
+		p := recover()
+		if err, ok := p.(error); !ok || !errors.Is(err, http.ErrAbortHandler) {
 			t.Errorf("the client is not told that it broke off: %v", p)
 		}
 		if log := s.log.String(); traced != 1 || !strings.Contains(log, "msg=panic") || !strings.Contains(log, "msg=request ") {

@@ -15,7 +15,7 @@ type report struct {
 	roads    []string
 	promises []string
 	facts    []string
-	scale    []string
+	scale    []scaled
 }
 
 // road adds a road's row, and returns it.
@@ -88,6 +88,10 @@ func verdict(figure, bar, aim float64) string {
 // tables are those that have rows, by their places.
 func (r *report) tables() map[string]string {
 	all := map[string]string{}
+	var scale []string
+	for _, row := range r.scale {
+		scale = append(scale, row.String())
+	}
 	for _, t := range []struct {
 		place, head string
 		rows        []string
@@ -97,7 +101,7 @@ func (r *report) tables() map[string]string {
 		{"promises", "| | | bar | aim | |\n|---|--:|--:|--:|---|\n", r.promises},
 		{"facts", "| | |\n|---|--:|\n", r.facts},
 		{"scale", "| Checks | open conversations | a second | µs CPU | p50 | p99 | on disk, a conversation | start | resident |\n" +
-			"|---|--:|--:|--:|--:|--:|--:|--:|--:|\n", r.scale},
+			"|---|--:|--:|--:|--:|--:|--:|--:|--:|\n", scale},
 	} {
 		if len(t.rows) > 0 {
 			all[t.place] = t.head + strings.Join(t.rows, "\n") + "\n"
@@ -109,7 +113,8 @@ func (r *report) tables() map[string]string {
 	return all
 }
 
-// publish prints the tables, and puts them where they belong in the page.
+// publish prints the tables, and puts them where they belong in the page. The
+// chart of the scale is drawn beside it.
 func (r *report) publish(w io.Writer, page string) error {
 	tables := r.tables()
 	for _, place := range []string{"run", "roads", "promises", "facts", "scale"} {
@@ -129,6 +134,15 @@ func (r *report) publish(w io.Writer, page string) error {
 	for place, table := range tables {
 		if text, err = replace(text, place, table); err != nil {
 			return fmt.Errorf("%s: %w", page, err)
+		}
+	}
+	if len(r.scale) > 0 {
+		var picture bytes.Buffer
+		if err := chart(&picture, r.scale); err != nil {
+			return err
+		}
+		if err := os.WriteFile(strings.TrimSuffix(page, ".md")+"-scale.svg", picture.Bytes(), 0o644); err != nil { //nolint:gosec // it lies beside the page
+			return err
 		}
 	}
 	return os.WriteFile(page, text, 0o644) //nolint:gosec // a page of the documentation

@@ -116,10 +116,8 @@ func (c *conductor) grown(ctx context.Context, st store, open int) (err error) {
 		if err != nil {
 			return err
 		}
-		c.scaled(fmt.Sprintf("| %s, %d at once | %d | %.0f | %s | %s | %s | %d B | %s | %.0f MiB |", st.name, callers, open,
-			float64(r.visits)/r.wall.Seconds(), micros(r.perVisit()),
-			millis(quantile([]round{r}, "check", .5)), millis(quantile([]round{r}, "check", .99)),
-			bytes/int64(open), millis(started), float64(rss)/mib))
+		c.scaled(scaled{store: st.name, open: open, serves: 1, callers: callers, round: r,
+			weight: fmt.Sprintf("%d B | %s | %.0f MiB", bytes/int64(open), millis(started), float64(rss)/mib)})
 	}
 	return nil
 }
@@ -168,9 +166,7 @@ func (c *conductor) together(ctx context.Context, st store, open int) (err error
 	if err != nil {
 		return err
 	}
-	c.scaled(fmt.Sprintf("| %s, two serves, 8 at once each | %d | %.0f | %s | %s | %s | | | |", st.name, open,
-		float64(r.visits)/r.wall.Seconds(), micros(r.perVisit()),
-		millis(quantile([]round{r}, "check", .5)), millis(quantile([]round{r}, "check", .99))))
+	c.scaled(scaled{store: st.name, open: open, serves: 2, callers: 8, round: r, weight: "| |"})
 	return nil
 }
 
@@ -207,8 +203,29 @@ func (p *play) scatteredCheck(c *caller, n int) error {
 	return p.reply(c, "check", p.scattered(n), messageSID("check", n), true)
 }
 
+// A scaled row is what a check cost at one size.
+type scaled struct {
+	store   string
+	open    int // conversations
+	serves  int
+	callers int // of each serve
+	round   round
+	weight  string // on disk, start and memory, as cells
+}
+
+func (s scaled) String() string {
+	who := fmt.Sprintf("%s, %d at once", s.store, s.callers)
+	if s.serves > 1 {
+		who = fmt.Sprintf("%s, %d serves, %d at once each", s.store, s.serves, s.callers)
+	}
+	r := []round{s.round}
+	return fmt.Sprintf("| %s | %d | %.0f | %s | %s | %s | %s |", who, s.open,
+		float64(s.round.visits)/s.round.wall.Seconds(), micros(s.round.perVisit()),
+		millis(quantile(r, "check", .5)), millis(quantile(r, "check", .99)), s.weight)
+}
+
 // scaled adds a row.
-func (c *conductor) scaled(row string) {
+func (c *conductor) scaled(row scaled) {
 	c.report.scale = append(c.report.scale, row)
-	c.say("%s", row)
+	c.say("%v", row)
 }

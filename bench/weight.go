@@ -46,7 +46,10 @@ func (c *conductor) starting(ctx context.Context) error {
 		t := spreadOf(took)
 		c.fact(how.what, "%s (%s–%s)", millis(t.median), millis(t.least), millis(t.most))
 	}
-	return c.idle(ctx)
+	if err := c.idle(ctx); err != nil {
+		return err
+	}
+	return c.apart(ctx)
 }
 
 // idle measures a service that nobody has come to.

@@ -121,8 +121,8 @@ var errBusy = &Error{Code: Unavailable, Message: "We are very busy. Please try a
 // returns an error, nothing is saved.
 //
 // The first turn is on the cached lines. A stale one can lead to no wrong
-// change, since Save would refuse it; but what saves nothing would not be
-// noticed, so that answer is never given from the cache.
+// change, since Save would refuse it; but where no line is saved, it would not
+// be noticed: that nothing follows for them is never decided from the cache.
 func (d *Desk) change(ctx context.Context, ch Channel, ask func(*turn) error, ids ...LineID) error {
 	waiting, cancel := context.WithTimeout(ctx, changeWithin)
 	defer cancel()
@@ -148,7 +148,7 @@ func (d *Desk) change(ctx context.Context, ch Channel, ask func(*turn) error, id
 		refusal := ask(t)
 		change := t.written()
 		switch {
-		case (refusal != nil || change.Empty()) && !fresh:
+		case (refusal != nil || len(change.Lines) == 0) && !fresh:
 			load, fresh = d.Ledger.Reload, true
 			continue
 		case refusal != nil:

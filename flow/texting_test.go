@@ -294,6 +294,76 @@ func TestOneDeskOfManyLooksPastItsCacheBeforeItTexts(t *testing.T) {
 	}
 }
 
+// What happens to an order whose line this process has in its cache, from
+// before another process changed it.
+func TestWhatBecameOfATextIsToldToADeskWithAStaleCache(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		// elsewhere changes the order, and here hears what became of its text.
+		elsewhere, here func(s *flowtest.Shop, order uuid.UUID) error
+		state           flow.State
+	}{
+		{"a bad receipt of a text that another resent",
+			func(s *flowtest.Shop, order uuid.UUID) error {
+				s.Pass(flow.ResendWait)
+				_, err := s.Desk.Resend(ctx, browser, order)
+				s.SendAll()
+				return err
+			},
+			func(s *flowtest.Shop, order uuid.UUID) error {
+				m := message(t, s, order)
+				return s.Desk.Receipt(ctx, flow.Receipt{Message: m.ID, SID: m.SID, Status: flow.StatusUndelivered, Code: 30003})
+			},
+			flow.Unreachable,
+		},
+		{"a good receipt after another's bad one",
+			func(s *flowtest.Shop, order uuid.UUID) error {
+				m := message(t, s, order)
+				return s.Desk.Receipt(ctx, flow.Receipt{Message: m.ID, SID: m.SID, Status: flow.StatusUndelivered, Code: 30003})
+			},
+			func(s *flowtest.Shop, order uuid.UUID) error {
+				m := message(t, s, order)
+				return s.Desk.Receipt(ctx, flow.Receipt{Message: m.ID, SID: m.SID, Status: flow.StatusDelivered})
+			},
+			flow.Asked,
+		},
+		{"Twilio's refusal of a text that another wrote",
+			func(s *flowtest.Shop, order uuid.UUID) error {
+				s.Pass(flow.ResendWait)
+				_, err := s.Desk.Resend(ctx, browser, order)
+				return err
+			},
+			func(s *flowtest.Shop, order uuid.UUID) error {
+				return s.Desk.Sent(ctx, message(t, s, order), flow.Sent{
+					Posted: true, Err: &flow.SendError{Class: flow.ClassNumber, Err: errors.New("no such number")},
+				})
+			},
+			flow.Unreachable,
+		},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			s := newShop(t)
+			order := ask(t, s, ann)
+			s.SendAll()
+			hoards := hoarder{s.Ledger, map[flow.LineID]flow.Line{}}
+			if _, err := hoards.Line(ctx, s.Line(ann)); err != nil {
+				t.Fatal(err)
+			}
+			if err := tt.elsewhere(s, order); err != nil {
+				t.Fatal(err)
+			}
+			s.Ledger = hoards
+			s.Restart()
+			if err := tt.here(s, order); err != nil {
+				t.Fatal(err)
+			}
+			if c := conversation(t, s, order); c.State != tt.state {
+				t.Errorf("the order is %s (%s), its text %s and %s", c.State, c.Failure, message(t, s, order).State, message(t, s, order).Status)
+			}
+		})
+	}
+}
+
 func TestAPINThatExpiresBeforeItLeavesIsReplaced(t *testing.T) {
 	s := newShop(t)
 	order := ask(t, s, ann)

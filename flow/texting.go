@@ -288,7 +288,7 @@ func (t *turn) arrived(l *Line, m Message) {
 //
 // Two that contradict each other may come in the same instant. So each, once it
 // is written, looks at what the other may have done meanwhile: a bad one at the
-// text, a good one at the order as this process has it.
+// text, a good one at the order.
 func (d *Desk) Receipt(ctx context.Context, r Receipt) error {
 	r.At = d.now()
 	m, err := d.received(ctx, r)
@@ -318,7 +318,7 @@ func (d *Desk) Receipt(ctx context.Context, r Receipt) error {
 	default:
 		err = d.Ledger.Save(ctx, Change{Receipt: &r})
 		if err == nil && moves && r.Status.Arrived() {
-			err = d.reopen(ctx, m, d.Ledger.Line)
+			err = d.reopen(ctx, m)
 		}
 	}
 	if err != nil {
@@ -345,12 +345,16 @@ func (d *Desk) contradicted(ctx context.Context, m Message) error {
 	if err != nil || !now.Status.Arrived() {
 		return err
 	}
-	return d.reopen(ctx, m, d.Ledger.Reload)
+	return d.reopen(ctx, m)
 }
 
 // reopen opens m's order again if it is unreachable for want of m.
-func (d *Desk) reopen(ctx context.Context, m Message, from func(context.Context, LineID) (Line, error)) error {
-	lines, err := d.load(ctx, from, []LineID{m.Line})
+func (d *Desk) reopen(ctx context.Context, m Message) error {
+	load := d.Ledger.Reload // for another process may have had the other receipt
+	if d.Alone {
+		load = d.Ledger.Line
+	}
+	lines, err := d.load(ctx, load, []LineID{m.Line})
 	if err != nil {
 		return err
 	}

@@ -494,6 +494,43 @@ func TestReceiptsThatContradictEachOtherAtOnce(t *testing.T) {
 	}
 }
 
+// An interrupted ledger has something happen just before it saves a receipt.
+type interrupted struct {
+	flow.Ledger
+	before func()
+}
+
+func (i interrupted) Save(ctx context.Context, ch flow.Change) error {
+	if ch.Receipt != nil {
+		i.before()
+	}
+	return i.Ledger.Save(ctx, ch)
+}
+
+func TestABadReceiptHeardElsewhereWhileAGoodOneIsWritten(t *testing.T) {
+	s := newShop(t)
+	id := ask(t, s, ann)
+	s.SendAll()
+	m := message(t, s, id)
+	hoards := hoarder{s.Ledger, map[flow.LineID]flow.Line{}}
+	if _, err := hoards.Line(ctx, s.Line(ann)); err != nil {
+		t.Fatal(err)
+	}
+	elsewhere := s.Desk
+	s.Ledger = interrupted{hoards, func() {
+		if err := elsewhere.Receipt(ctx, flow.Receipt{Message: m.ID, SID: m.SID, Status: flow.StatusUndelivered, Code: 30003}); err != nil {
+			t.Error(err)
+		}
+	}}
+	s.Restart()
+	if err := s.Desk.Receipt(ctx, flow.Receipt{Message: m.ID, SID: m.SID, Status: flow.StatusDelivered}); err != nil {
+		t.Fatal(err)
+	}
+	if c, m := conversation(t, s, id), message(t, s, id); c.State != flow.Asked || m.Status != flow.StatusDelivered {
+		t.Errorf("the order is %s (%s), its text %s", c.State, c.Failure, m.Status)
+	}
+}
+
 func TestReceipts(t *testing.T) {
 	t.Run("before our 201 settles the text", func(t *testing.T) {
 		s := newShop(t)

@@ -173,11 +173,11 @@ func codeIn(text string) (int, error) {
 	case "none":
 		return flow.NoCode, nil
 	}
-	code, err := strconv.Atoi(text)
+	code, err := strconv.ParseInt(text, 10, 32) // as a column holds it
 	if err != nil || code <= 0 {
 		return 0, errNoPage
 	}
-	return code, nil
+	return int(code), nil
 }
 
 func (o *Ops) settings(w http.ResponseWriter, r *http.Request) error {

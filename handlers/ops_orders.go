@@ -37,7 +37,7 @@ func (o *Ops) orders(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	s := flow.Search{State: flow.State(q.Get("state")), Reference: q.Get("reference"), Before: before}
-	if s.State != "" && !slices.Contains(flow.States, s.State) {
+	if s.State != "" && !slices.Contains(flow.States, s.State) || s.Reference != "" && !references.MatchString(s.Reference) {
 		return errNoPage
 	}
 	title := "Orders"

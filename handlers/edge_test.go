@@ -461,7 +461,8 @@ func TestWhatAServerIsMadeOf(t *testing.T) {
 	}
 }
 
-// Whoever has left is not a failure of ours.
+// Whoever has left is not a failure of ours. But they may have closed only what
+// they write to: nothing was done, and they must not read that it was.
 func TestAVisitorWhoLeaves(t *testing.T) {
 	s := open(t)
 	s.desk.fails = context.Canceled
@@ -469,9 +470,13 @@ func TestAVisitorWhoLeaves(t *testing.T) {
 	cancel()
 	r := httptest.NewRequestWithContext(ctx, http.MethodPost, "/pin", strings.NewReader("mobile_number=4155552671"))
 	r.Header.Set("Content-Type", formType)
-	s.Handler().ServeHTTP(httptest.NewRecorder(), r)
+	w := httptest.NewRecorder()
+	s.Handler().ServeHTTP(w, r)
 	if log := s.log.String(); strings.Contains(log, "level=ERROR") || !strings.Contains(log, "status=499") {
 		t.Errorf("the log says %s", log)
+	}
+	if w.Code != http.StatusServiceUnavailable {
+		t.Errorf("they read %d", w.Code)
 	}
 }
 

@@ -137,8 +137,11 @@ func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 		e = &logged
 	case known:
 	case r.Context().Err() != nil:
-		// They have gone, and whatever failed may have failed of that.
+		// They have gone, and whatever failed may have failed of that. But one
+		// who has closed their own half alone still reads, and nothing written
+		// would be 200.
 		rec.status = statusGone
+		s.render(w, r, errBusy, nil)
 		return
 	default:
 		s.Log.ErrorContext(r.Context(), "request failed", "route", rec.route, "error", err)

@@ -80,6 +80,7 @@ type Metrics struct {
 	saves   family[prometheus.Counter]
 	lookups family[prometheus.Counter]
 	entries atomic.Pointer[func() int]
+	pools   *pools
 }
 
 var _ flow.Watcher = (*Metrics)(nil)
@@ -172,6 +173,8 @@ func (m *Metrics) database(in maker) {
 		}
 		return 0
 	})
+	m.pools = newPools()
+	in.MustRegister(m.pools)
 }
 
 // Handler serves the metrics in Prometheus's text format. OpenMetrics would

@@ -164,6 +164,7 @@ func TestEverySeriesStartsAtZero(t *testing.T) {
 		`text_accept_seconds_bucket{le="3"}`,
 		`outbox_depth{state="waiting"}`,
 		`pin_cache_lookups_total{result="miss"}`,
+		`database_waits_total{pool="write"}`,
 	} {
 		if _, ok := series[want]; !ok {
 			t.Errorf("%s is not there from the start", want)
@@ -280,6 +281,19 @@ func TestCounting(t *testing.T) {
 			map[string]float64{`pin_cache_lookups_total{result="miss"}`: 1}},
 		{"the cache is asked for its size", func(m *metrics.Metrics) { m.CacheEntries(func() int { return 7 }) },
 			map[string]float64{`pin_cache_entries`: 7}},
+		{"the database's pools are asked how they fare",
+			func(m *metrics.Metrics) {
+				m.Pools(func() map[string]metrics.Pool {
+					return map[string]metrics.Pool{"read": {Most: 4, Busy: 3, Idle: 1, Waits: 5, Waited: 1500 * time.Millisecond}}
+				})
+			},
+			map[string]float64{
+				`database_connections{pool="read",state="busy"}`: 3,
+				`database_connections{pool="read",state="idle"}`: 1,
+				`database_connections_limit{pool="read"}`:        4,
+				`database_waits_total{pool="read"}`:              5,
+				`database_wait_seconds_total{pool="read"}`:       1.5,
+			}},
 		{"an open breaker", func(m *metrics.Metrics) { m.BreakerOpen(true) },
 			map[string]float64{`breaker_open`: 1}},
 		{"a breaker closed again", func(m *metrics.Metrics) { m.BreakerOpen(true); m.BreakerOpen(false) },

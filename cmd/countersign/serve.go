@@ -95,6 +95,15 @@ func newService(ctx context.Context, c checked, log *slog.Logger, getenv func(st
 	cache.Lookup = s.metrics.CacheLookup
 	s.ledger = cache
 	s.metrics.CacheEntries(cache.Len)
+	if pooled, ok := rows.(interface{ Pools() map[string]ledger.Pool }); ok {
+		s.metrics.Pools(func() map[string]metrics.Pool {
+			all := make(map[string]metrics.Pool)
+			for name, pool := range pooled.Pools() {
+				all[name] = metrics.Pool(pool)
+			}
+			return all
+		})
+	}
 
 	if s.listens[0], err = listen(ctx, "LISTEN_ADDR", c.ListenAddr); err != nil {
 		return nil, err

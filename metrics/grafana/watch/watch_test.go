@@ -150,6 +150,11 @@ var empty = map[string]string{
 	"Killed for memory":     "Fly tells it",
 }
 
+// seldom are the panels that may have nothing to show, and why.
+var seldom = map[string]string{
+	"Waits for a connection": "so few customers never wait for a reader",
+}
+
 // panels asks all that every dashboard asks, of all shops together. Each query
 // must return something, and more than nothing at some time.
 func panels(t *testing.T, prom *prometheus, p pace) {
@@ -187,6 +192,9 @@ func panels(t *testing.T, prom *prometheus, p pace) {
 					}
 					delete(bare, panel.name())
 					_, bare := empty[panel.name()]
+					if _, may := seldom[panel.name()]; may {
+						bare = len(found) > 0 && top(found) == 0
+					}
 					if seen := top(found); (seen > 0) == bare || math.IsInf(seen, 0) {
 						t.Errorf("%d series, the most of which is %v: %s", len(found), seen, query)
 					}

@@ -11,14 +11,17 @@ RUN go mod download
 COPY . .
 ARG VERSION=unknown
 RUN CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X main.version=${VERSION}" \
-    -o /countersign ./cmd/countersign
+    -o /countersign ./cmd/countersign && mkdir /data
 
-# Not the :nonroot variant. A Fly volume is mounted owned by root, this image
-# has no shell to chown it, and a service that cannot write its database is
-# no safer. On Fly the machine is a VM with nothing else in it. Where /data is
-# not root's, or the database is PostgreSQL, run it with --user 65532.
+# It starts as root and goes on as nobody in particular: RUN_AS owns the database
+# and may do nothing else. Not USER, as Fly mounts a volume as root's, and this
+# image has no shell to chown it. Where the platform sets a user itself, such as
+# by docker run --user 65532:65532, that holds from the start, and /data of a new
+# volume is that user's.
 FROM gcr.io/distroless/static-debian13
 COPY --from=build /countersign /countersign
+COPY --from=build --chown=65532:65532 /data /data
+ENV RUN_AS=65532:65532
 # The default DATABASE_URL is a file in the working directory.
 WORKDIR /data
 EXPOSE 8080 9091

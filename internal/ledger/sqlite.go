@@ -152,8 +152,21 @@ func (s *SQLite) openWrites(ctx context.Context) (err error) {
 	return nil
 }
 
-// sqlitePath returns the file that a file: URL names.
+// sqlitePath returns the file that a file: URL names. By whatever name a file is
+// opened, it is locked under one.
 func sqlitePath(databaseURL string) (string, error) {
+	path, err := sqliteName(databaseURL)
+	if err != nil {
+		return "", err
+	}
+	if real, err := filepath.EvalSymlinks(path); err == nil {
+		return real, nil
+	}
+	return path, nil
+}
+
+// sqliteName returns the name of a file: URL, which may be a link.
+func sqliteName(databaseURL string) (string, error) {
 	u, err := url.Parse(databaseURL)
 	if err != nil {
 		return "", errors.New("database URL: cannot be read; want file:name.db")
@@ -174,10 +187,6 @@ func sqlitePath(databaseURL string) (string, error) {
 	}
 	if path, err = filepath.Abs(path); err != nil {
 		return "", fmt.Errorf("database URL: %w", err)
-	}
-	// By whatever name a file is opened, it is locked under one.
-	if real, err := filepath.EvalSymlinks(path); err == nil {
-		return real, nil
 	}
 	return path, nil
 }

@@ -2,6 +2,7 @@ package repo
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -83,6 +84,7 @@ type composeService struct {
 	Environment     map[string]string `yaml:"environment"`
 	Ports           []string          `yaml:"ports"`
 	Volumes         []string          `yaml:"volumes"`
+	User            string            `yaml:"user"`
 	ReadOnly        bool              `yaml:"read_only"`
 	Tmpfs           []string          `yaml:"tmpfs"`
 	CapDrop         []string          `yaml:"cap_drop"`
@@ -161,6 +163,9 @@ func composeFaults(ctx context.Context, ours cli, settings map[string]bool, text
 		return faults
 	}
 	faults = append(faults, ours.faults(ctx, s.Command)...)
+	if dockerfile, _ := os.ReadFile(filepath.Join(root, "Dockerfile")); s.User != runAs(dockerfile) {
+		fault("countersign: user %q is not the image's, who owns /data", s.User)
+	}
 	for name := range s.Environment {
 		if secret, known := settings[name]; !known {
 			fault("%s is no setting of docs/contract.md", name)
@@ -203,6 +208,39 @@ func composeFaults(ctx context.Context, ours cli, settings map[string]bool, text
 	return faults
 }
 
+// runAs is whom an image's countersign goes on as; empty if that is root.
+func runAs(dockerfile []byte) string {
+	found := regexp.MustCompile(`(?m)^ENV RUN_AS=([1-9][0-9]*:[1-9][0-9]*)$`).FindSubmatch(dockerfile)
+	if found == nil {
+		return ""
+	}
+	return string(found[1])
+}
+
+// The image can be neither built nor run here, so this reads it: a static
+// program alone, that does not stay root and owns where its database is.
+func TestDockerfile(t *testing.T) {
+	text := read(t, "Dockerfile")
+	user := runAs(text)
+	if user == "" {
+		t.Fatal("it runs as root")
+	}
+	stages := regexp.MustCompile(`(?m)^FROM `).Split(string(text), -1)
+	for _, want := range []struct{ stage, line string }{
+		{stages[1], "CGO_ENABLED=0 go build "},
+		{stages[2], "gcr.io/distroless/static-"},
+		{stages[2], "\nCOPY --from=build --chown=" + user + " /data /data\n"},
+		{stages[2], "\nWORKDIR /data\n"},
+	} {
+		if !strings.Contains(want.stage, want.line) {
+			t.Errorf("there is no %q where it belongs", want.line)
+		}
+	}
+	if len(stages) != 3 || strings.Contains(stages[2], "\nRUN ") {
+		t.Error("the image has more in it than the program, or a shell is wanted")
+	}
+}
+
 // merged is base with what over says otherwise or besides.
 func merged(base, over composeService) composeService {
 	if len(over.Command) > 0 {
@@ -215,6 +253,7 @@ func merged(base, over composeService) composeService {
 		base.Environment[name] = value
 	}
 	base.Build, base.Image = base.Build+over.Build, base.Image+over.Image
+	base.User = cmp.Or(over.User, base.User)
 	base.EnvFile = append(base.EnvFile, over.EnvFile...)
 	base.Ports = append(base.Ports, over.Ports...)
 	base.Volumes = append(base.Volumes, over.Volumes...)
@@ -241,6 +280,7 @@ func TestCompose(t *testing.T) {
 		{"a misspelt key", "read_only:", "readonly:", "field readonly not found"},
 		{"an image of no one release", "prom/prometheus:v2.55.1", "prom/prometheus:latest", `prometheus: image "prom/prometheus:latest" is of no one release`},
 		{"an image without a tag", "grafana/grafana:12.1.0", "grafana/grafana", `grafana: image "grafana/grafana" is of no one release`},
+		{"root, who without capabilities cannot step down", `user: "65532:65532"`, `user: "0:0"`, `countersign: user "0:0" is not the image's`},
 		{"a port for the whole world", "127.0.0.1:3000:3000", "3000:3000", "grafana: port 3000:3000 is not this machine's alone"},
 		{"a file that is not there", "./deploy/prometheus.yml:", "./deploy/prometheus.yaml:", "prometheus: ./deploy/prometheus.yaml is not in the repository"},
 		{"a file that can be written", "/etc/prometheus/prometheus.yml:ro", "/etc/prometheus/prometheus.yml", "prometheus: ./deploy/prometheus.yml can be written"},

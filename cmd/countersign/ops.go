@@ -19,8 +19,8 @@ func opsServer(c checked, m *metrics.Metrics, pages http.Handler, log *slog.Logg
 	mux.Handle("GET /metrics", m.Handler())
 	mux.Handle("/ops/", trusted(c.OpsToken, pages))
 	private := func(path string, h http.HandlerFunc) { mux.Handle(path, trusted(c.OpsToken, h)) }
+	// Without cmdline: secrets can be flags.
 	private("GET /debug/pprof/", pprof.Index)
-	private("GET /debug/pprof/cmdline", pprof.Cmdline)
 	private("GET /debug/pprof/profile", pprof.Profile)
 	private("GET /debug/pprof/symbol", pprof.Symbol)
 	private("GET /debug/pprof/trace", pprof.Trace)

@@ -4,14 +4,19 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"os/exec"
 	"regexp"
 	"strings"
 	"testing"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/countersign/countersign/flow"
+	"github.com/countersign/countersign/metrics"
 )
 
 // ops has somebody in ops ask: METHOD PATH [FIELD=VALUE …].
@@ -129,6 +134,31 @@ func TestTrusted(t *testing.T) {
 				t.Errorf("WWW-Authenticate: %s", asks)
 			}
 		})
+	}
+}
+
+// Profiles are there for those who look after the service; what it was started
+// with, which may hold its secrets, is not.
+func TestProfiles(t *testing.T) {
+	server := opsServer(checked{}, metrics.New(prometheus.NewRegistry(), metrics.Config{}), http.NotFoundHandler(), slog.New(slog.DiscardHandler))
+	for _, tt := range []struct {
+		path   string
+		status int
+	}{
+		{"/debug/pprof/", 200},
+		{"/debug/pprof/goroutine?debug=2", 200},
+		{"/debug/pprof/heap", 200},
+		{"/debug/pprof/symbol", 200},
+		{"/debug/pprof/cmdline", 404},
+		{"/debug/vars", 404},
+	} {
+		r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, tt.path, nil)
+		r.RemoteAddr, r.Host = "127.0.0.1:40000", "localhost"
+		w := httptest.NewRecorder()
+		server.Handler.ServeHTTP(w, r)
+		if w.Code != tt.status || strings.Contains(w.Body.String(), os.Args[0]+"\x00") {
+			t.Errorf("%s: %d, want %d: %.100q", tt.path, w.Code, tt.status, w.Body)
+		}
 	}
 }
 

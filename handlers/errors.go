@@ -28,6 +28,11 @@ var (
 	errBusy    = &refusal{Status: http.StatusServiceUnavailable, Message: tooBusy, RetryAfter: 2 * time.Second}
 )
 
+// wrongMethod refuses a path to all but some methods, which Allow has too.
+func wrongMethod(allow string) *refusal {
+	return &refusal{Status: http.StatusMethodNotAllowed, Message: "This address is for something else: " + allow + "."}
+}
+
 // A refusal is an answer other than what was asked for, in words for the asker.
 type refusal struct {
 	Status int

@@ -93,12 +93,36 @@ func (o *Ops) routes() http.Handler {
 		"GET /ops/flow":                 o.flow,
 		"GET /ops/settings":             o.settings,
 		"GET /ops/static/{file}":        o.static,
-		"/ops/":                         func(http.ResponseWriter, *http.Request) error { return errNoPage },
 	} {
 		mux.HandleFunc(pattern, o.handle(h))
 	}
-	return mux
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if missing, pattern := mux.Handler(r); pattern == "" {
+			o.handle(astray(missing))(w, r)
+			return
+		}
+		mux.ServeHTTP(w, r)
+	})
 }
+
+// astray says, on a page of ours, what a ServeMux's handler for what it has no
+// route for says: that there is nothing, or which methods there are.
+func astray(missing http.Handler) handler {
+	return func(w http.ResponseWriter, r *http.Request) error {
+		missing.ServeHTTP(mute{w}, r)
+		w.Header().Del("Location") // of a path that is not clean
+		if allow := w.Header().Get("Allow"); allow != "" {
+			return wrongMethod(allow)
+		}
+		return errNoPage
+	}
+}
+
+// mute lets an answer have its headers and no more.
+type mute struct{ http.ResponseWriter }
+
+func (mute) WriteHeader(int)             {}
+func (mute) Write(b []byte) (int, error) { return len(b), nil }
 
 // safeguard sets the headers that every answer has. No page has a script.
 func (o *Ops) safeguard(next http.Handler) http.Handler {

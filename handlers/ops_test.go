@@ -506,6 +506,10 @@ func TestOpsRefuses(t *testing.T) {
 		{"a reference that PostgreSQL could not read", "GET", "/ops/?reference=%00", 404},
 		{"a reference that is no text", "GET", "/ops/?reference=%ff", 404},
 		{"a page that is not there", "GET", "/ops/nothing", 404},
+		{"a page by a method that it does not take", "DELETE", "/ops/", 405},
+		{"a resend that is looked at", "GET", "/ops/orders/" + flowtest.NewID(began).String() + "/resend", 405},
+		{"a search that is looked at", "GET", "/ops/find", 405},
+		{"a path that is not clean", "GET", "/ops//orders", 404},
 		{"a file that is not there", "GET", "/ops/static/layout.html", 404},
 		{"a resend of no order", "POST", "/ops/orders/" + flowtest.NewID(began).String() + "/resend", 404},
 		{"a number of no order", "POST", "/ops/orders/" + flowtest.NewID(began).String() + "/number", 404},
@@ -515,6 +519,12 @@ func TestOpsRefuses(t *testing.T) {
 			w := o.do(tt.method, tt.path, nil)
 			if w.Code != tt.status {
 				t.Errorf("%d, want %d", w.Code, tt.status)
+			}
+			if allow := w.Header().Get("Allow"); (w.Code == 405) != (allow != "") {
+				t.Errorf("Allow: %s", allow)
+			}
+			if to := w.Header().Get("Location"); to != "" {
+				t.Errorf("Location: %s", to)
 			}
 			if csp := w.Header().Get("Content-Security-Policy"); !strings.Contains(csp, "default-src 'none'") || strings.Contains(csp, "script-src") {
 				t.Errorf("Content-Security-Policy: %s", csp)

@@ -272,7 +272,7 @@ func (s *Server) route(path string, on methods) http.Handler {
 		answer, ok := on[r.Method]
 		if !ok {
 			w.Header().Set("Allow", strings.Join(allow, ", "))
-			return &refusal{Status: http.StatusMethodNotAllowed, Message: "This address is for something else: " + strings.Join(allow, ", ") + "."}
+			return wrongMethod(strings.Join(allow, ", "))
 		}
 		if s.crossOrigin.Check(r) != nil {
 			return &refusal{Status: http.StatusForbidden, Message: "This request came from another site, so nothing was done. Use the form on our own page."}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"testing"
 	"time"
@@ -116,6 +117,8 @@ var recordPromises = map[string]func(shelf){
 			{"the beginning of a reference", flow.Search{Reference: "Ref-"}, nil},
 			{"a reference like a pattern", flow.Search{Reference: "Ref-_"}, nil},
 			{"what would be SQL", flow.Search{Reference: "' OR 1=1 --"}, nil},
+			{"what is no text at all", flow.Search{Reference: "Ref-2\xff"}, nil},
+			{"a byte that ends other languages' strings", flow.Search{Reference: "Ref-2\x00"}, nil},
 		} {
 			s.same(tt.name, got(s.Orders(s.t.Context(), tt.search)), found(uuid.Nil, tt.want...))
 		}
@@ -260,6 +263,7 @@ var recordPromises = map[string]func(shelf){
 		s.same("all", got(s.Failing(ctx, flow.Search{})), found(uuid.Nil, all[7], all[6], all[4], all[3], all[2], all[1]))
 		s.same("one code", got(s.Failing(ctx, flow.Search{Code: 21211})), found(uuid.Nil, all[6], all[1]))
 		s.same("no code", got(s.Failing(ctx, flow.Search{Code: flow.NoCode})), found(uuid.Nil, all[7], all[4]))
+		s.same("a code that is too large", got(s.Failing(ctx, flow.Search{Code: math.MaxInt})), found[flow.Message](uuid.Nil))
 		s.same("a page", got(s.Failing(ctx, flow.Search{Limit: 2, Before: all[7].ID})), found(all[4].ID, all[6], all[4]))
 		for _, m := range all {
 			listed := slices.ContainsFunc(must(s.Failing(ctx, flow.Search{}))(s.t).Rows, func(f flow.Message) bool { return f.ID == m.ID })

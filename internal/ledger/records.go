@@ -6,7 +6,9 @@ import (
 	"context"
 	"database/sql"
 	"slices"
+	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/google/uuid"
 
@@ -55,6 +57,10 @@ const isFailing = `(state = 'failed' OR status IN ('undelivered', 'failed', 'can
 
 // Orders implements [flow.Records].
 func (r records) Orders(ctx context.Context, q flow.Search) (flow.Page[flow.Conversation], error) {
+	if !utf8.ValidString(q.Reference) || strings.ContainsRune(q.Reference, 0) {
+		// Nothing is called that, and PostgreSQL would not hear it said.
+		return flow.Page[flow.Conversation]{}, nil
+	}
 	found, err := search(ctx, r, q, `conversations`, conversationColumns, scanConversation,
 		func(c flow.Conversation) uuid.UUID { return c.ID },
 		`($4 = '' OR state = $4) AND ($5 = '' OR number = $5) AND ($6 = '' OR upper(reference) = upper($6))`,
@@ -74,7 +80,8 @@ func (r records) Failing(ctx context.Context, q flow.Search) (flow.Page[flow.Mes
 	}
 	found, err := search(ctx, r, q, `messages`, messageColumns, scanMessage,
 		func(m flow.Message) uuid.UUID { return m.ID },
-		isFailing+` AND ($4 < 0 OR code = $4)`, code)
+		// As wide as a number can be that was asked for; the column is narrower.
+		isFailing+` AND (CAST($4 AS bigint) < 0 OR code = CAST($4 AS bigint))`, code)
 	return found, named("search failing texts", err)
 }
 

@@ -26,6 +26,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/url"
+	"regexp"
 	"strings"
 	"sync"
 	"time"
@@ -99,8 +100,16 @@ func wanted(getenv func(string) string) (bool, error) {
 			continue
 		}
 		wanted = true
-		if u, err := url.Parse(endpoint); err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
+		switch u, err := url.Parse(endpoint); {
+		case err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "":
 			wrong = append(wrong, fmt.Errorf("%s: must begin with http:// or https:// and name a host, such as http://localhost:4318", name))
+		case u.User != nil:
+			wrong = append(wrong, fmt.Errorf("%s: must name no user; put what lets us in into OTEL_EXPORTER_OTLP_HEADERS", name))
+		}
+	}
+	for _, name := range []string{"OTEL_EXPORTER_OTLP_HEADERS", "OTEL_EXPORTER_OTLP_TRACES_HEADERS"} {
+		if headers := getenv(name); wanted && headers != "" && !areHeaders(headers) {
+			wrong = append(wrong, fmt.Errorf("%s: must be NAME=VALUE,… with the values percent-encoded, such as authorization=Bearer%%20TOKEN", name))
 		}
 	}
 	for _, name := range []string{"OTEL_EXPORTER_OTLP_PROTOCOL", "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL"} {
@@ -110,6 +119,24 @@ func wanted(getenv func(string) string) (bool, error) {
 	}
 	return wanted, errors.Join(wrong...)
 }
+
+// areHeaders reports whether the SDK can read a list of headers. What it cannot,
+// it would quote.
+func areHeaders(list string) bool {
+	for header := range strings.SplitSeq(list, ",") {
+		if strings.TrimSpace(header) == "" {
+			continue // after a last comma
+		}
+		name, value, ok := strings.Cut(header, "=")
+		_, err := url.PathUnescape(value)
+		if !ok || err != nil || !headerName.MatchString(strings.TrimSpace(name)) {
+			return false
+		}
+	}
+	return true
+}
+
+var headerName = regexp.MustCompile("^[!#$%&'*+.^_`|~0-9A-Za-z-]+$") // RFC 9110, section 5.6.2
 
 // Shutdown sends what is left, until ctx ends.
 func (t *Traces) Shutdown(ctx context.Context) error {
@@ -147,10 +174,21 @@ func (e *exporter) ExportSpans(ctx context.Context, spans []sdk.ReadOnlySpan) er
 	defer e.mu.Unlock()
 	e.lost += len(spans)
 	if now := e.now(); now.Sub(e.since).Abs() >= complainEvery {
-		e.log.WarnContext(ctx, "traces are lost", "spans", e.lost, "err", err)
+		e.log.WarnContext(ctx, "traces are lost", "spans", e.lost, "err", told(err))
 		e.lost, e.since = 0, now
 	}
 	return nil // it was told
+}
+
+// told is what our log says of an export's error. The SDK quotes what was
+// answered, which is anything if the endpoint is no collector: a page, or an
+// echo of what we sent, with the header that lets us in.
+func told(err error) string {
+	text, _, quoted := strings.Cut(err.Error(), "body: ")
+	if quoted {
+		text = strings.TrimRight(text, " (:")
+	}
+	return text
 }
 
 // ID is what a line of the log says of the trace that its context is of. It is

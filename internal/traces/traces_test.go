@@ -3,6 +3,7 @@ package traces
 import (
 	"context"
 	"errors"
+	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -14,6 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/uuid"
 	"go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracehttp"
 	sdk "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
 
@@ -77,12 +79,16 @@ func TestTheEnvironmentIsRefused(t *testing.T) {
 		{"a host alone", "OTEL_EXPORTER_OTLP_ENDPOINT=collector", "OTEL_EXPORTER_OTLP_ENDPOINT"},
 		{"a host and port", "OTEL_EXPORTER_OTLP_ENDPOINT=collector:4318", "OTEL_EXPORTER_OTLP_ENDPOINT"},
 		{"another scheme", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT=grpc://collector:4317", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"},
+		{"a user, whom nobody would be told of", "OTEL_EXPORTER_OTLP_ENDPOINT=http://us:secretWord@collector:4318", "OTEL_EXPORTER_OTLP_ENDPOINT"},
+		{"a header without a name", "OTEL_EXPORTER_OTLP_HEADERS=Bearer secretWord", "OTEL_EXPORTER_OTLP_HEADERS"},
+		{"a header with a space in its name", "OTEL_EXPORTER_OTLP_HEADERS=my key=secretWord", "OTEL_EXPORTER_OTLP_HEADERS"},
+		{"a header that is badly encoded", "OTEL_EXPORTER_OTLP_TRACES_HEADERS=a=b,key=secretWord%", "OTEL_EXPORTER_OTLP_TRACES_HEADERS"},
 		{"a protocol that we do not speak", "OTEL_EXPORTER_OTLP_PROTOCOL=grpc", "OTEL_EXPORTER_OTLP_PROTOCOL"},
 		{"such a protocol for traces", "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL=http/json", "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			tr, err := New(t.Context(), Config{Getenv: environment(tt.env, collector)})
-			if tr != nil || err == nil || !strings.HasPrefix(err.Error(), tt.names+":") {
+			if tr != nil || err == nil || !strings.HasPrefix(err.Error(), tt.names+":") || strings.Contains(err.Error(), "secret") {
 				t.Errorf("New = %v, %v", tr, err)
 			}
 		})
@@ -253,6 +259,36 @@ func TestADeadCollectorIsToldOfNowAndThen(t *testing.T) {
 	}
 	if n := strings.Count(log.String(), "traces are lost"); n != 3 || strings.Count(log.String(), "spans=120") != 2 {
 		t.Errorf("it is told %d times:\n%s", n, log.String())
+	}
+}
+
+// A wrong endpoint may answer with anything, even with what it was sent.
+func TestWhatAnEndpointAnswersIsNotLogged(t *testing.T) {
+	for _, status := range []int{http.StatusBadRequest, http.StatusNotFound, http.StatusServiceUnavailable} {
+		echo := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			w.WriteHeader(status)
+			_, _ = io.WriteString(w, r.Header.Get("Authorization")+strings.Repeat("<p>", 100_000)) //nolint:gosec // to no browser
+		}))
+		t.Cleanup(echo.Close)
+		client, err := otlptracehttp.New(t.Context(), otlptracehttp.WithEndpointURL(echo.URL),
+			otlptracehttp.WithHeaders(map[string]string{"Authorization": "secretWord"}),
+			otlptracehttp.WithRetry(otlptracehttp.RetryConfig{Enabled: false}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var log strings.Builder
+		tr, err := to(t.Context(), client, Config{Log: slog.New(slog.NewTextHandler(&log, nil)), Now: time.Now})
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, span := tr.tracer.Start(t.Context(), "work")
+		span.End()
+		if err := tr.Shutdown(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if said := log.String(); !strings.Contains(said, "traces are lost") || strings.Contains(said, "secretWord") || len(said) > 500 {
+			t.Errorf("of %d the log says, in %d bytes: %.300s", status, len(said), said)
+		}
 	}
 }
 

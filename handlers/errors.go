@@ -100,12 +100,10 @@ var statuses = map[flow.Code]int{
 
 // refused says what err means to the asker; false if it means nothing to them.
 func refused(err error) (*refusal, bool) {
-	var ready *refusal
-	if errors.As(err, &ready) {
+	if ready, ok := errors.AsType[*refusal](err); ok {
 		return ready, true
 	}
-	var told *flow.Error
-	if errors.As(err, &told) && statuses[told.Code] != 0 {
+	if told, ok := errors.AsType[*flow.Error](err); ok && statuses[told.Code] != 0 {
 		if told.Code == flow.NotFound {
 			return errNoOrder, true
 		}
@@ -133,9 +131,9 @@ func refused(err error) (*refusal, bool) {
 func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 	rec := seen(r)
 	e, known := refused(err)
-	var told *flow.Error
+	told, ofDesk := errors.AsType[*flow.Error](err)
 	switch {
-	case known && errors.As(err, &told) && told.Err != nil:
+	case known && ofDesk && told.Err != nil:
 		s.Log.ErrorContext(r.Context(), "request failed", "route", rec.route, "error", told.Err)
 		logged := *e // which others may be told too
 		logged.Request = rec.id
@@ -156,12 +154,8 @@ func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 		}
 	}
 
-	var shown on
-	if errors.As(err, &shown) {
-		s.render(w, r, e, shown.page)
-		return
-	}
-	s.render(w, r, e, nil)
+	shown, _ := errors.AsType[on](err)
+	s.render(w, r, e, shown.page)
 }
 
 // statusGone is logged where the client left before the answer, after nginx.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/http"
 	"runtime/debug"
 	"strconv"
@@ -126,9 +127,10 @@ func (mute) Write(b []byte) (int, error) { return len(b), nil }
 
 // safeguard sets the headers that every answer has. No page has a script.
 func (o *Ops) safeguard(next http.Handler) http.Handler {
+	headers := safeguards("default-src 'none'; style-src 'self'; img-src 'self' data:; " +
+		"form-action 'self'; frame-ancestors 'none'; base-uri 'none'")
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		safeguard(w.Header(), "default-src 'none'; style-src 'self'; img-src 'self' data:; "+
-			"form-action 'self'; frame-ancestors 'none'; base-uri 'none'")
+		maps.Copy(w.Header(), headers)
 		next.ServeHTTP(w, r)
 	})
 }

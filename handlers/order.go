@@ -102,7 +102,8 @@ func (s *Server) visit(r *http.Request) (flow.Browser, uuid.UUID, error) {
 // blank shows the order form.
 func (s *Server) blank(w http.ResponseWriter, r *http.Request) error {
 	s.welcome(w, r)
-	s.renderPage(w, r, http.StatusOK, formPage(posting{}))
+	w.Header().Add("Vary", "Accept")
+	writePage(w, http.StatusOK, s.emptyForm)
 	return nil
 }
 

@@ -277,16 +277,18 @@ func (s *Server) drawError(p *page) ([]byte, error) {
 }
 
 // rehearse draws every page once. One of the shop's own that cannot be drawn
-// is better found at start than by a customer.
-func (s *Server) rehearse() error {
+// is better found at start than by a customer. The empty form is kept: it is the
+// same for all.
+func (s *Server) rehearse() (err error) {
 	open, ended := s.orderPage(flow.Standing{}, posting{}), s.orderPage(flow.Standing{}, posting{})
 	open.Final, ended.file = false, "complete.html"
-	for _, p := range []*page{formPage(posting{}), open, ended, {file: "error.html", Problems: []problem{{}}}} {
+	for _, p := range []*page{open, ended, {file: "error.html", Problems: []problem{{}}}} {
 		if _, err := s.draw(p); err != nil {
 			return err
 		}
 	}
-	return nil
+	s.emptyForm, err = s.draw(formPage(posting{}))
+	return err
 }
 
 // renderPage writes p, whole or not at all.

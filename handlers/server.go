@@ -129,12 +129,14 @@ func (c *Config) check() error {
 // A Server answers the public routes. See the package's doc.
 type Server struct {
 	Config
-	public      string // PublicURL without a trailing slash
-	secure      bool   // PublicURL is https
+	public      string      // PublicURL without a trailing slash
+	secure      bool        // PublicURL is https
+	headers     http.Header // that every answer has
 	crossOrigin *http.CrossOriginProtection
 	valve       *valve
 	errorPages  *lru.Cache[[2]string, []byte] // by title and message
 	pages       *pages
+	emptyForm   []byte // as GET / shows it
 	home        string // Region's name
 	handler     http.Handler
 
@@ -159,6 +161,7 @@ func New(c Config) (*Server, error) {
 	if c.Trace == nil {
 		c.Trace = untraced
 	}
+	c.ClientIPHeader = http.CanonicalHeaderKey(c.ClientIPHeader)
 	pages, err := readPages(c.Templates)
 	if err != nil {
 		return nil, fmt.Errorf("read pages: %w", err)
@@ -183,6 +186,13 @@ func New(c Config) (*Server, error) {
 		looks:     newClass(256, 10*time.Second),
 		streams:   newClass(768, 0),
 		lookEvery: 3 * time.Second,
+	}
+	// Pages may use their own styles and scripts and nothing else; data: is for
+	// Pico's icons.
+	s.headers = safeguards("default-src 'none'; style-src 'self'; script-src 'self'; " +
+		"img-src 'self' data:; connect-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'")
+	if s.secure {
+		s.headers.Set("Strict-Transport-Security", "max-age=31536000")
 	}
 	if err := s.crossOrigin.AddTrustedOrigin(c.PublicURL.Scheme + "://" + c.PublicURL.Host); err != nil {
 		return nil, fmt.Errorf("trust our own origin: %w", err)
@@ -330,7 +340,7 @@ func (s *Server) measure(next http.Handler) http.Handler {
 		rec := &record{ResponseWriter: w, id: rand.Text()}
 		ctx, answered := s.Trace(r, rec.id)
 		r = r.WithContext(context.WithValue(ctx, recordKey{}, rec))
-		s.safeguard(w.Header())
+		maps.Copy(w.Header(), s.headers)
 		w.Header().Set("X-Request-Id", rec.id)
 
 		defer func() {
@@ -347,8 +357,8 @@ func (s *Server) measure(next http.Handler) http.Handler {
 				level = slog.LevelDebug
 			}
 			// The pattern, never the path or the query: those are the visitor's.
-			s.Log.Log(r.Context(), level, "request", "route", rec.route,
-				"method", usualMethod(r.Method), "status", status, "took", took)
+			s.Log.LogAttrs(r.Context(), level, "request", slog.String("route", rec.route),
+				slog.String("method", usualMethod(r.Method)), slog.Int("status", status), slog.Duration("took", took))
 			if tooLate { // for an answer: let the client see that it broke off
 				panic(http.ErrAbortHandler)
 			}
@@ -371,18 +381,11 @@ func (s *Server) panicked(rec *record, r *http.Request, p any) {
 	}
 }
 
-// safeguard sets the headers that every answer has. Pages may use their own
-// styles and scripts and nothing else; data: is for Pico's icons.
-func (s *Server) safeguard(h http.Header) {
-	safeguard(h, "default-src 'none'; style-src 'self'; script-src 'self'; "+
-		"img-src 'self' data:; connect-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'")
-	if s.secure {
-		h.Set("Strict-Transport-Security", "max-age=31536000")
-	}
-}
-
-// safeguard sets the headers that answers to anybody have.
-func safeguard(h http.Header, contentPolicy string) {
+// safeguards are the headers that answers to anybody have. They are made once,
+// and copied into each answer by [maps.Copy]: a handler may set one anew, but
+// not write into its values, which are everybody's.
+func safeguards(contentPolicy string) http.Header {
+	h := http.Header{}
 	h.Set("Content-Security-Policy", contentPolicy)
 	// Not no-referrer, by which browsers post with Origin: null.
 	h.Set("Referrer-Policy", "same-origin")
@@ -390,6 +393,7 @@ func safeguard(h http.Header, contentPolicy string) {
 	h.Set("Cross-Origin-Opener-Policy", "same-origin")
 	h.Set("Cross-Origin-Resource-Policy", "same-origin")
 	h.Set("Cache-Control", "no-store")
+	return h
 }
 
 // usualMethod keeps what a visitor may write out of the log.

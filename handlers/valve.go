@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -82,7 +83,7 @@ func (s *Server) meter(r *http.Request) error {
 	return &refusal{
 		Status:     http.StatusTooManyRequests,
 		RetryAfter: wait,
-		Message:    fmt.Sprintf("Too many PINs were asked for from your network. Go back, and try again in %s.", roughly(wait)),
+		Message:    "Too many PINs were asked for from your network. Go back, and try again in " + roughly(wait) + ".",
 	}
 }
 
@@ -132,11 +133,11 @@ func roughly(d time.Duration) string {
 	case n == 1:
 		return "a second"
 	case n < 100:
-		return fmt.Sprintf("%d seconds", n)
+		return strconv.Itoa(n) + " seconds"
 	case n < 100*60:
-		return fmt.Sprintf("%d minutes", (n+59)/60)
+		return strconv.Itoa((n+59)/60) + " minutes"
 	default:
-		return fmt.Sprintf("%d hours", (n+3599)/3600)
+		return strconv.Itoa((n+3599)/3600) + " hours"
 	}
 }
 

@@ -56,12 +56,13 @@ func (m *Metrics) Request(route, method string, code int, took time.Duration) {
 	m.requests.WithLabelValues(route, method, class(code)).Observe(seconds(took))
 }
 
+// classes are the hundreds of codes, by their first digit.
+var classes = [...]string{1: "1xx", 2: "2xx", 3: "3xx", 4: "4xx", 5: "5xx"}
+
 // class is the code's hundred, such as 2xx.
 func class(code int) string {
-	switch hundred := code / 100; hundred {
-	case 1, 2, 3, 4, 5:
-		return string(rune('0'+hundred)) + "xx"
-	default:
-		return "other"
+	if hundred := code / 100; 0 < hundred && hundred < len(classes) {
+		return classes[hundred]
 	}
+	return "other"
 }

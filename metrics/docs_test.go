@@ -65,6 +65,7 @@ and what to do when one fires in [the runbook](runbook.md).
   table of rough prices, not a bill, and leaves out TwiML answers and numbers'
   rent.
 - The Go runtime's and the process's own metrics (` + "`go_*`, `process_*`" + `) come with it.
+  Those of the process are up to a second old.
 
 `
 

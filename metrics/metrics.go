@@ -20,14 +20,12 @@ package metrics
 //go:generate go -C grafana run .
 
 import (
-	"net/http"
 	"runtime"
 	"slices"
 	"sync/atomic"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
-	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/countersign/countersign/flow"
 )
@@ -89,7 +87,7 @@ var _ flow.Watcher = (*Metrics)(nil)
 func New(reg *prometheus.Registry, c Config) *Metrics {
 	reg.MustRegister(
 		collectors.NewGoCollector(),
-		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+		&shared{Collector: collectors.NewProcessCollector(collectors.ProcessCollectorOpts{})},
 		collectors.NewBuildInfoCollector(),
 	)
 	m := &Metrics{registry: reg, prices: c.Prices}
@@ -175,10 +173,4 @@ func (m *Metrics) database(in maker) {
 	})
 	m.pools = newPools()
 	in.MustRegister(m.pools)
-}
-
-// Handler serves the metrics in Prometheus's text format. OpenMetrics would
-// write le="30.0" for le="30", which the rules name.
-func (m *Metrics) Handler() http.Handler {
-	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{EnableOpenMetrics: false})
 }

@@ -150,7 +150,7 @@ func ParseNumber(typed, region string, countries []string) (Number, string, erro
 		return "", "", badNumber("That is not a mobile number. Type the one of your phone, like %s.", example(region, phonenumbers.NATIONAL))
 	}
 	n, ok := E164(phonenumbers.Format(number, phonenumbers.E164))
-	if !ok || !reads(n) {
+	if !ok || digits != n.E164() && !reads(n) {
 		return "", "", badNumber("No telephone has that number. Type one like %s.", example(region, phonenumbers.NATIONAL))
 	}
 	located.Add(n, c)
@@ -159,6 +159,7 @@ func ParseNumber(typed, region string, countries []string) (Number, string, erro
 
 // reads reports whether n is read back as itself. A national part that begins
 // with the prefix for calls at home (+46 0…) is not: each reading takes one off.
+// What was typed as it is has just been.
 func reads(n Number) bool {
 	number, err := phonenumbers.Parse(n.E164(), unknownCountry)
 	return err == nil && phonenumbers.Format(number, phonenumbers.E164) == n.E164()

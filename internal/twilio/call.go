@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptrace"
@@ -27,7 +28,7 @@ import (
 // hundredth of it.
 const maxAnswer = 4 << 20
 
-// A call is one request, and what became of it. It is a twilio-go BaseClient,
+// A call is one request, and what became of it. It is a twilio-go BaseClient too,
 // made anew for every request because that interface has no room for a
 // context.
 type call struct {
@@ -72,36 +73,47 @@ func (c *call) SetOauth(twilio.OAuth) {}
 func (c *call) OAuth() twilio.OAuth { return nil }
 
 // SendRequest implements [twilio.BaseClient]. It sends the request to the
-// configured address, whatever host twilio-go chose, and reads the answer to
-// its end, so that the connection is good for the next. It fails unless the
-// status is 2xx.
-func (c *call) SendRequest(method, rawURL string, data url.Values, headers map[string]any, _ ...byte) (*http.Response, error) {
+// configured address, whatever host twilio-go chose. All that we ask by twilio-go
+// is asked by GET.
+func (c *call) SendRequest(method, rawURL string, data url.Values, _ map[string]any, _ ...byte) (*http.Response, error) {
 	asked, err := url.Parse(rawURL)
 	if err != nil {
 		return nil, errors.New("twilio-go made no URL")
 	}
 	target := c.base.JoinPath(asked.Path)
-	var body io.Reader
-	if method == http.MethodPost {
-		body = strings.NewReader(data.Encode())
-	} else {
-		target.RawQuery = data.Encode()
-	}
-	req, err := http.NewRequestWithContext(c.ctx, method, target.String(), body)
+	target.RawQuery = data.Encode()
+	req, err := http.NewRequestWithContext(c.ctx, method, target.String(), nil)
 	if err != nil {
 		return nil, errors.New("twilio-go made no request")
 	}
-	for name, v := range headers {
-		req.Header.Set(name, fmt.Sprint(v))
+	resp, answer, err := c.do(req)
+	if err != nil {
+		return nil, err
 	}
-	req.Header.Set("Accept", "application/json")
-	req.Header.Set("User-Agent", "countersign twilio-go/"+twilio.LibraryVersion)
-	req.SetBasicAuth(c.user, c.password)
+	resp.Body = io.NopCloser(bytes.NewReader(answer))
+	return resp, nil
+}
+
+// post sends a form and returns the answer.
+func (c *call) post(url string, form url.Values) ([]byte, error) {
+	req, err := http.NewRequestWithContext(c.ctx, http.MethodPost, url, strings.NewReader(form.Encode()))
+	if err != nil {
+		return nil, errors.New("the form made no request")
+	}
+	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	_, answer, err := c.do(req)
+	return answer, err
+}
+
+// do sends a request and reads the answer to its end, so that the connection is
+// good for the next. It fails unless the status is 2xx.
+func (c *call) do(req *http.Request) (*http.Response, []byte, error) {
+	maps.Copy(req.Header, c.headers)
 
 	// The transport itself, not an http.Client: nothing is to be followed.
 	resp, err := c.transport.RoundTrip(req)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	defer func() { _ = resp.Body.Close() }() // read to its end; nothing is left to fail
 	c.status, c.retryAfter = resp.StatusCode, retryAfter(resp.Header)
@@ -109,16 +121,15 @@ func (c *call) SendRequest(method, rawURL string, data url.Values, headers map[s
 	answer, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
 	switch {
 	case err != nil:
-		return nil, err
+		return nil, nil, err
 	case len(answer) > maxAnswer:
-		return nil, errTooLong
+		return nil, nil, errTooLong
 	case resp.StatusCode < 200 || resp.StatusCode > 299:
 		var told twilio.TwilioRestError
 		_ = json.Unmarshal(answer, &told) // a proxy answers HTML: then the status has to do
-		return nil, &refused{code: told.Code}
+		return nil, nil, &refused{code: told.Code}
 	}
-	resp.Body = io.NopCloser(bytes.NewReader(answer))
-	return resp, nil
+	return resp, answer, nil
 }
 
 // refused is an answer that is not 2xx.

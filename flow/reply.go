@@ -69,7 +69,7 @@ func (d *Desk) Hear(ctx context.Context, h Heard) (Answer, error) {
 	default:
 		d.Log.InfoContext(ctx, "heard", "sid", h.SID, "read", in.Read, "order", in.Order, "answer", saying, "silent", a.Text == "")
 	}
-	d.heard.Add(h.SID, a)
+	d.heard.Add(strings.Clone(h.SID), a) // h's is a piece of the whole form, with the text in it
 	return a, nil
 }
 

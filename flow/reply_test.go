@@ -1,10 +1,13 @@
 package flow_test
 
 import (
+	"context"
 	"errors"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
+	"unsafe"
 
 	"github.com/google/uuid"
 
@@ -210,6 +213,46 @@ func TestAFormSentTwiceAndANewOne(t *testing.T) {
 		change(&again)
 		if _, err := s.Desk.Place(ctx, again); !errors.As(err, &told) || told.Code != flow.Invalid || told.Field != flow.FieldPIN {
 			t.Errorf("with %s: %v", name, err)
+		}
+	}
+}
+
+// A copying ledger keeps its own copy of a sid, as a database does.
+type copying struct{ flow.Ledger }
+
+func (c copying) Save(ctx context.Context, ch flow.Change) error {
+	if ch.Inbound != nil {
+		in := *ch.Inbound
+		in.SID = strings.Clone(in.SID)
+		ch.Inbound = &in
+	}
+	return c.Ledger.Save(ctx, ch)
+}
+
+// What was parsed out of a form shares its memory.
+func TestNothingOfATextStaysInMemory(t *testing.T) {
+	s := newShop(t)
+	s.Ledger = copying{s.Ledger}
+	s.Restart()
+	gone := make(chan struct{})
+	func() {
+		form := []byte("SM00000000000000000000000000000001&Body=what a customer wrote")
+		runtime.AddCleanup(&form[0], func(gone chan struct{}) { close(gone) }, gone)
+		sid, body, _ := strings.Cut(unsafe.String(&form[0], len(form)), "&Body=") //nolint:gosec // nobody writes to it any more
+		if _, err := s.Desk.Hear(ctx, flow.Heard{SID: sid, Line: s.Line(ann), Body: body}); err != nil {
+			t.Fatal(err)
+		}
+	}()
+	late := time.After(10 * time.Second)
+	for {
+		runtime.GC()
+		select {
+		case <-gone:
+			runtime.KeepAlive(s)
+			return
+		case <-late:
+			t.Fatal("the form is still there after it was heard")
+		case <-time.After(time.Millisecond):
 		}
 	}
 }

@@ -181,7 +181,7 @@ func newCounter(t *testing.T) *counter {
 	}
 	log := slog.New(slog.NewTextHandler(io.Discard, nil)) //nolint:sloglint // a line is made, as it would be
 	desk := flow.NewDesk(flow.Config{
-		Ledger: cache, Watcher: m, Keys: keys, Texts: texts, Log: log, Now: time.Now, Nudge: func(context.Context, flow.Message) {},
+		Ledger: cache, Alone: true, Watcher: m, Keys: keys, Texts: texts, Log: log, Now: time.Now, Nudge: func(context.Context, flow.Message) {},
 		Rules: flow.Rules{
 			Shop: "Shop", Host: publicHost, Sender: sender, Region: "US", Countries: []string{"US"}, Locale: "en",
 			PINLength: 6, PINTTL: 24 * time.Hour, OrderTTL: 72 * time.Hour,

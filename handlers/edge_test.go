@@ -394,8 +394,13 @@ func TestAssets(t *testing.T) {
 func TestTheShopsOwnPages(t *testing.T) {
 	own := func(files fstest.MapFS) func(*Config) { return func(c *Config) { c.Templates = files } }
 	s := open(t, own(fstest.MapFS{
-		"error.html": {Data: []byte(`{{define "main"}}<p>Nothing at {{.Shop}}.</p>{{end}}`)},
+		"error.html": {Data: []byte(`{{define "main"}}<p>Nothing at {{.Shop}}.</p>` +
+			`<img src="{{asset "icon.svg"}}">{{with "icon.svg"}}<img src="{{asset .}}">{{end}}{{end}}`)},
 	}))
+	images := regexp.MustCompile(`<img src="(/static/icon.svg\?v=[0-9a-f]+)">`).FindAllStringSubmatch(s.visitor().get("/nothing").text, -1)
+	if len(images) != 2 || images[0][1] != images[1][1] {
+		t.Errorf("an asset that is named outright, and one that is not: %q", images)
+	}
 	if res := s.visitor().get("/nothing"); !strings.Contains(res.body, "<p>Nothing at Acme.</p>") {
 		t.Errorf("got %s", res.body)
 	}

@@ -16,7 +16,7 @@ import (
 // looks counts how often it is collected, which is what it tells.
 type looks struct{ n float64 }
 
-var looksDesc = prometheus.NewDesc("looks", "How often was it looked?", nil, nil)
+var looksDesc = prometheus.NewDesc("looks_total", "How often was it looked?", nil, nil)
 
 func (l *looks) Describe(to chan<- *prometheus.Desc) { to <- looksDesc }
 

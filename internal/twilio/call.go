@@ -86,12 +86,11 @@ func (c *call) SendRequest(method, rawURL string, data url.Values, _ map[string]
 	if err != nil {
 		return nil, errors.New("twilio-go made no request")
 	}
-	resp, answer, err := c.do(req)
+	answer, err := c.do(req)
 	if err != nil {
 		return nil, err
 	}
-	resp.Body = io.NopCloser(bytes.NewReader(answer))
-	return resp, nil
+	return &http.Response{StatusCode: c.status, Body: io.NopCloser(bytes.NewReader(answer))}, nil
 }
 
 // post sends a form and returns the answer.
@@ -101,19 +100,18 @@ func (c *call) post(url string, form url.Values) ([]byte, error) {
 		return nil, errors.New("the form made no request")
 	}
 	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	_, answer, err := c.do(req)
-	return answer, err
+	return c.do(req)
 }
 
-// do sends a request and reads the answer to its end, so that the connection is
-// good for the next. It fails unless the status is 2xx.
-func (c *call) do(req *http.Request) (*http.Response, []byte, error) {
+// do sends a request and returns the answer, read to its end so that the
+// connection is good for the next. It fails unless the status is 2xx.
+func (c *call) do(req *http.Request) ([]byte, error) {
 	maps.Copy(req.Header, c.headers)
 
 	// The transport itself, not an http.Client: nothing is to be followed.
 	resp, err := c.transport.RoundTrip(req)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	defer func() { _ = resp.Body.Close() }() // read to its end; nothing is left to fail
 	c.status, c.retryAfter = resp.StatusCode, retryAfter(resp.Header)
@@ -121,15 +119,15 @@ func (c *call) do(req *http.Request) (*http.Response, []byte, error) {
 	answer, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
 	switch {
 	case err != nil:
-		return nil, nil, err
+		return nil, err
 	case len(answer) > maxAnswer:
-		return nil, nil, errTooLong
+		return nil, errTooLong
 	case resp.StatusCode < 200 || resp.StatusCode > 299:
 		var told twilio.TwilioRestError
 		_ = json.Unmarshal(answer, &told) // a proxy answers HTML: then the status has to do
-		return nil, nil, &refused{code: told.Code}
+		return nil, &refused{code: told.Code}
 	}
-	return resp, answer, nil
+	return answer, nil
 }
 
 // refused is an answer that is not 2xx.

@@ -160,7 +160,10 @@ func (o *Ops) handle(h handler) http.HandlerFunc {
 // error of the database may quote.
 func (o *Ops) fail(w http.ResponseWriter, r *http.Request, err error) {
 	e, known := refused(err)
-	if !known {
+	switch {
+	case e == errNoOrder: // which is in words for customers
+		e = &refusal{Status: http.StatusNotFound, Message: "There is no such order."}
+	case !known:
 		o.Log.ErrorContext(r.Context(), "ops page failed", "route", r.Pattern, "error", err)
 		e = &refusal{Status: http.StatusInternalServerError, Message: "That failed; the log says why."}
 		if errors.Is(err, context.DeadlineExceeded) {

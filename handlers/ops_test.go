@@ -520,6 +520,9 @@ func TestOpsRefuses(t *testing.T) {
 			if w.Code != tt.status {
 				t.Errorf("%d, want %d", w.Code, tt.status)
 			}
+			if strings.Contains(w.Body.String(), "browser") {
+				t.Errorf("it tells ops what a customer is told: %s", w.Body)
+			}
 			if allow := w.Header().Get("Allow"); (w.Code == 405) != (allow != "") {
 				t.Errorf("Allow: %s", allow)
 			}

@@ -121,6 +121,8 @@ func (p panel) draw(id uint32) cog.Builder[dashboard.Panel] {
 			Unit(p.unit).Span(p.wide).Height(p.kind.high()).Targets(p.targets()).Links(p.links()).
 			Thresholds(thresholds(p.steps, "blue")).ColorScheme(byThreshold).Min(0).NoValue(p.empty).
 			Orientation(common.VizOrientationHorizontal).DisplayMode(common.BarGaugeDisplayModeBasic).
+			// A shop's only country would else fill the panel, its name cut off.
+			Sizing(common.BarGaugeSizingManual).MinVizHeight(16).MaxVizHeight(32).
 			ReduceOptions(last)
 		if p.most > 0 {
 			b.Max(p.most)

@@ -48,7 +48,7 @@ var _ flow.Ledger = (*SQLite)(nil)
 
 // queries are those of the readers.
 type queries struct {
-	line, hanging, conversation, message, messageBySID, heard,
+	known, line, hanging, conversation, message, messageBySID, heard,
 	lapsing, openOrders, outbox *sql.Stmt
 }
 
@@ -282,6 +282,7 @@ const (
 // sql is what each is prepared from.
 func (q *queries) sql() map[**sql.Stmt]string {
 	return map[**sql.Stmt]string{
+		&q.known: `SELECT 1 FROM lines WHERE number = ? AND sender = ?`,
 		&q.line: `SELECT version, opted_out, misses, hints, texts, serials, answers, topic
 			FROM lines WHERE number = ? AND sender = ?`,
 		&q.hanging: `SELECT ` + conversationColumns + ` FROM conversations
@@ -319,13 +320,17 @@ func (s *SQLite) Reload(ctx context.Context, id flow.LineID) (flow.Line, error) 
 
 // load reads the line and what hangs on it in one snapshot.
 func (s *SQLite) load(ctx context.Context, id flow.LineID) (flow.Line, error) {
+	line := flow.Line{LineID: id}
+	// Who orders is new, as a rule, and needs no snapshot of nothing.
+	if known, err := exists(ctx, s.read.known, id.Number.E164(), id.Sender); err != nil || !known {
+		return line, err
+	}
 	tx, err := s.reads.BeginTx(ctx, nil)
 	if err != nil {
 		return flow.Line{}, err
 	}
 	defer func() { _ = tx.Rollback() }() // it only reads
 
-	line := flow.Line{LineID: id}
 	var optedOut sql.NullInt64
 	var texts, serials, answers []byte
 	lineRow, hangingRows := tx.StmtContext(ctx, s.read.line), tx.StmtContext(ctx, s.read.hanging) //nolint:sqlclosecheck // with tx

@@ -79,7 +79,7 @@ func (t *statements) sql() map[**sql.Stmt]string {
 				state = iif(?2, 'accepted', state), unknown = iif(?2, 0, unknown), due = iif(?2, NULL, due)
 			WHERE id = ?1`,
 		&t.event: `INSERT INTO events (conversation, n, at, event, from_state, to_state, channel, note)
-			SELECT ?1, coalesce(max(n), 0) + 1, ?2, ?3, ?4, ?5, ?6, ?7 FROM events WHERE conversation = ?1`,
+			VALUES (?1, (SELECT coalesce(max(n), 0) + 1 FROM events WHERE conversation = ?1), ?2, ?3, ?4, ?5, ?6, ?7)`,
 		&t.spend: `INSERT INTO totals (name, used) VALUES (?, ?)
 			ON CONFLICT DO UPDATE SET used = used + excluded.used`,
 		&t.take: `UPDATE messages SET state = 'leased', attempt = ?, unknown = ?, due = ? WHERE id = ?`,
@@ -175,7 +175,7 @@ func named(what string, err error) error {
 // only a bug can ask for.
 func (s *SQLite) check(ch flow.Change) error {
 	if in := ch.Inbound; in != nil {
-		if known, err := exists(s.save.heard, in.SID); err != nil || known {
+		if known, err := exists(unhurried, s.save.heard, in.SID); err != nil || known {
 			return cmp.Or(err, flow.ErrHeard)
 		}
 	}
@@ -190,12 +190,12 @@ func (s *SQLite) check(ch flow.Change) error {
 		}
 	}
 	if t := ch.Settle; t != nil {
-		if held, err := exists(s.save.lease, t.Message[:], t.Attempt); err != nil || !held {
+		if held, err := exists(unhurried, s.save.lease, t.Message[:], t.Attempt); err != nil || !held {
 			return cmp.Or(err, flow.ErrStale)
 		}
 		if t.Adopted && t.SID != "" {
 			from := floor(born(t.Message).Add(-adoptable))
-			if taken, err := exists(s.save.claimed, from[:], t.Message[:], t.SID); err != nil || taken {
+			if taken, err := exists(unhurried, s.save.claimed, from[:], t.Message[:], t.SID); err != nil || taken {
 				return cmp.Or(err, flow.ErrClaimed)
 			}
 		}
@@ -207,9 +207,9 @@ func (s *SQLite) check(ch flow.Change) error {
 }
 
 // exists reports whether a query finds a row.
-func exists(stmt *sql.Stmt, args ...any) (bool, error) {
+func exists(ctx context.Context, stmt *sql.Stmt, args ...any) (bool, error) {
 	var one int
-	err := stmt.QueryRowContext(unhurried, args...).Scan(&one)
+	err := stmt.QueryRowContext(ctx, args...).Scan(&one)
 	if errors.Is(err, sql.ErrNoRows) {
 		return false, nil
 	}

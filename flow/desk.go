@@ -73,9 +73,8 @@ type Desk struct {
 	awaited   awaited
 	breakers  breakers
 
-	// What was committed here lately, to spare a look at the database.
-	heard *lru.Cache[string, Answer]    // by MessageSid; it never changes
-	homes *lru.Cache[uuid.UUID, LineID] // by order, which may have moved since
+	heard  *lru.Cache[string, Answer] // lately, by MessageSid; it never changes
+	lately memory
 }
 
 // NewDesk returns a desk. All of c must be set but Alone and Patience.
@@ -83,7 +82,7 @@ func NewDesk(c Config) *Desk {
 	c.Patience = cmp.Or(c.Patience, Patience)
 	d := &Desk{
 		Config: c, seed: maphash.MakeSeed(),
-		heard: remembering[string, Answer](), homes: remembering[uuid.UUID, LineID](),
+		heard: remembering[string, Answer](), lately: memory{sender: c.Rules.Sender, alone: c.Alone},
 	}
 	for i := range d.stripes {
 		d.stripes[i] = make(chan struct{}, 1)

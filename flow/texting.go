@@ -148,6 +148,7 @@ func (d *Desk) Sent(ctx context.Context, m Message, s Sent) (err error) {
 			return err
 		}
 		m.State, m.SID = Accepted, s.SID
+		d.lately.text(m)
 		country := m.Line.Number.Country()
 		d.breakers.close(country, d.now())
 		d.Watcher.Texted(m.Kind, Accepted, s.Segments, country, s.Took)
@@ -322,6 +323,7 @@ func (d *Desk) Receipt(ctx context.Context, r Receipt) error {
 		}
 	}
 	if err != nil {
+		d.lately.forget(m.ID)
 		return err
 	}
 	if m.State == Waiting && m.Unknown > 0 {
@@ -329,6 +331,7 @@ func (d *Desk) Receipt(ctx context.Context, r Receipt) error {
 		d.Watcher.Texted(m.Kind, Accepted, d.segments(ctx, m), m.Line.Number.Country(), 0)
 	}
 	if moves {
+		d.lately.received(m, r.Status)
 		d.Watcher.Received(r.Status, r.At.Sub(m.Created))
 	}
 	d.Log.InfoContext(ctx, "receipt", "message", m.ID, "order", m.Order, "sid", r.SID,
@@ -397,6 +400,9 @@ func (d *Desk) segments(ctx context.Context, m Message) int {
 // received finds the message that a receipt is of.
 func (d *Desk) received(ctx context.Context, r Receipt) (Message, error) {
 	if r.Message != uuid.Nil {
+		if m, ok := d.lately.message(r.Message); ok {
+			return m, nil
+		}
 		return d.Ledger.Message(ctx, r.Message)
 	}
 	// Twilio keeps a text queued for ten hours at most; receipts may be late.

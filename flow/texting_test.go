@@ -390,6 +390,12 @@ func TestAPINThatExpiresBeforeItLeavesIsReplaced(t *testing.T) {
 // Receipts come in any order, several times, or not at all: the same ones lead
 // to the same end, also where they contradict each other.
 func TestReceiptsInAnyOrder(t *testing.T) {
+	for _, alone := range []bool{true, false} {
+		t.Run(fmt.Sprintf("alone %t", alone), func(t *testing.T) { receiptsInAnyOrder(t, alone) })
+	}
+}
+
+func receiptsInAnyOrder(t *testing.T, alone bool) {
 	most := 4
 	if os.Getenv("COUNTERSIGN_SOAK") != "" {
 		most = 6
@@ -408,6 +414,8 @@ func TestReceiptsInAnyOrder(t *testing.T) {
 	follow = func(receipts []flow.Status) {
 		if n++; n%100 == 1 { // so that its rows are few
 			s = newShop(t)
+			s.Alone = alone
+			s.Restart()
 		}
 		id := ask(t, s, flow.Number(fmt.Sprintf("+1415%07d", 5_000_000+n)))
 		s.SendAll()
@@ -447,6 +455,59 @@ func TestReceiptsInAnyOrder(t *testing.T) {
 		}
 	}
 	t.Logf("%d orders of receipts, %d ends", n, len(ends))
+}
+
+// A reading counts how often a message is read.
+type reading struct {
+	flow.Ledger
+	n atomic.Int32
+}
+
+func (r *reading) Message(ctx context.Context, id uuid.UUID) (flow.Message, error) {
+	r.n.Add(1)
+	return r.Ledger.Message(ctx, id)
+}
+
+func TestATextIsLookedForWhereItMayNotBeRemembered(t *testing.T) {
+	delivered := func(s *flowtest.Shop, m flow.Message) error {
+		return s.Desk.Receipt(ctx, flow.Receipt{Message: m.ID, SID: m.SID, Status: flow.StatusDelivered})
+	}
+	for _, tt := range []struct {
+		name  string
+		alone bool
+		first func(s *flowtest.Shop, m flow.Message) error
+		want  int32
+	}{
+		{"a text that was sent here", true, nil, 0},
+		{"one that another process may have had a receipt of", false, nil, 1},
+		{"one from before a restart", true, func(s *flowtest.Shop, _ flow.Message) error { s.Restart(); return nil }, 1},
+		{"one from before it, the second time", true, func(s *flowtest.Shop, m flow.Message) error { s.Restart(); return delivered(s, m) }, 1},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			s := newShop(t)
+			reads := &reading{Ledger: s.Ledger}
+			s.Alone, s.Ledger = tt.alone, reads
+			s.Restart()
+			order := ask(t, s, ann)
+			s.SendAll()
+			text := message(t, s, order)
+			reads.n.Store(0)
+			if tt.first != nil {
+				if err := tt.first(s, text); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := delivered(s, text); err != nil {
+				t.Fatal(err)
+			}
+			if got := reads.n.Load(); got != tt.want {
+				t.Errorf("the text was read %d times, want %d", got, tt.want)
+			}
+			if is := message(t, s, order).Status; is != flow.StatusDelivered {
+				t.Errorf("the text is %s", is)
+			}
+		})
+	}
 }
 
 // A meeting has the first two who read a message go on together.

@@ -75,7 +75,7 @@ func (t *turn) order(l *Line, a Asking, s *Standing) error {
 	l.Conversations = append(l.Conversations, c)
 	added := &l.Conversations[len(l.Conversations)-1]
 	t.happens(l, added, ev, "")
-	t.tells(func() { t.homes.Add(added.ID, l.LineID) })
+	t.tells(func() { t.lately.settle(added.ID, l.LineID) })
 	*s = t.standing(l, added, ev)
 	return nil
 }
@@ -186,7 +186,7 @@ func (t *turn) move(c *Conversation, a Asking, s *Standing) error {
 	to.Conversations = append(to.Conversations, moved)
 	added := &to.Conversations[len(to.Conversations)-1]
 	t.happens(to, added, ev, "")
-	t.tells(func() { t.homes.Add(added.ID, to.LineID) })
+	t.tells(func() { t.lately.settle(added.ID, to.LineID) })
 	*s = t.standing(to, added, ev)
 	return nil
 }
@@ -343,7 +343,7 @@ func (d *Desk) about(
 	ctx context.Context, b Browser, order uuid.UUID, to Number,
 	ask func(*turn, *Line, *Conversation) error,
 ) error {
-	if home, ok := d.homes.Get(order); ok {
+	if home, ok := d.lately.home(order); ok {
 		err := d.at(ctx, Web, home, order, to, func(t *turn, l *Line, c *Conversation) error {
 			if !c.owned(b) {
 				return errNotFound
@@ -397,7 +397,7 @@ func (d *Desk) at(
 		if c == nil {
 			return errElsewhere
 		}
-		d.homes.Add(order, home)
+		d.lately.settle(order, home)
 		return ask(t, l, c)
 	}, lines...)
 }

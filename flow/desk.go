@@ -137,13 +137,12 @@ func (d *Desk) change(ctx context.Context, ch Channel, ask func(*turn) error, id
 
 	load, fresh, spent := d.Ledger.Line, false, false
 	for ctx.Err() == nil {
-		t := &turn{Desk: d, now: d.now(), channel: ch, touched: make([]bool, len(ids)), spent: spent}
-		if t.lines, err = d.load(ctx, load, ids); err != nil {
+		lines, err := d.load(ctx, load, ids)
+		if err != nil {
 			return err
 		}
-		for _, l := range t.lines {
-			t.loaded = append(t.loaded, slices.Clone(l.Conversations))
-		}
+		t := d.turn(ch, lines)
+		t.spent = spent
 		refusal := ask(t)
 		change := t.written()
 		switch {

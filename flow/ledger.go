@@ -25,6 +25,9 @@ type Ledger interface {
 	Line(ctx context.Context, id LineID) (Line, error)
 	// Reload is Line, but as committed, past any cache.
 	Reload(ctx context.Context, id LineID) (Line, error)
+	// Lines returns each of these lines as committed, in their order. No cache
+	// keeps them: it is for who goes through lines that nobody has asked for.
+	Lines(ctx context.Context, ids []LineID) ([]Line, error)
 	// Conversation returns an order in any state, as committed.
 	// It fails with ErrNotFound.
 	Conversation(ctx context.Context, order uuid.UUID) (Conversation, error)
@@ -56,8 +59,9 @@ type Ledger interface {
 	// and Unknown too if their lease had expired, all else as it was. No two
 	// takers get the same.
 	Take(ctx context.Context, now, until time.Time, limit int) ([]Message, error)
-	// Lapsing returns the lines (at most limit) that have an open conversation
-	// whose Deadline is not after now, soonest first.
+	// Lapsing returns lines (at most limit) that have an open conversation
+	// whose Deadline is not after now, those of the soonest first; of many with
+	// the same it may be any. It returns none only if there are none.
 	Lapsing(ctx context.Context, now time.Time, limit int) ([]LineID, error)
 	// Census counts what the database holds.
 	Census(ctx context.Context, now time.Time) (Census, error)

@@ -6,8 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -407,49 +405,4 @@ func (d *Desk) received(ctx context.Context, r Receipt) (Message, error) {
 	}
 	// Twilio keeps a text queued for ten hours at most; receipts may be late.
 	return d.Ledger.MessageBySID(ctx, r.SID, r.At.Add(-2*day))
-}
-
-// Lapse ends orders whose deadline has passed, and reports whether there are
-// more. It is called once in a while, and tells the watcher, too, what time
-// alone has changed.
-func (d *Desk) Lapse(ctx context.Context) (more bool, err error) {
-	const (
-		most = 256
-		// At once, so that they are committed together; but few, so that those
-		// who wait for an answer are in each group too.
-		together = 8
-	)
-	d.Watcher.BreakerOpen(d.breakers.open(d.now()))
-	ids, err := d.Ledger.Lapsing(ctx, d.now(), most)
-	if err != nil {
-		return false, fmt.Errorf("look for orders that lapse: %w", err)
-	}
-	failed := make([]error, len(ids)) // and the others go on
-	var next atomic.Int64
-	var work sync.WaitGroup
-	for range min(together, len(ids)) {
-		work.Go(func() {
-			for n := next.Add(1) - 1; n < int64(len(ids)); n = next.Add(1) - 1 {
-				if err := d.lapse(ctx, ids[n]); err != nil {
-					failed[n] = fmt.Errorf("lapse: %w", err)
-				}
-			}
-		})
-	}
-	work.Wait()
-	err = errors.Join(failed...)
-	return len(ids) == most && err == nil, err
-}
-
-// lapse ends the orders of one line whose deadline has passed.
-func (d *Desk) lapse(ctx context.Context, id LineID) error {
-	return d.change(ctx, Self, func(t *turn) error {
-		l := &t.lines[0]
-		for _, c := range l.Open() {
-			if !t.now.Before(c.Deadline) {
-				t.happens(l, c, Lapse, "")
-			}
-		}
-		return nil
-	}, id)
 }

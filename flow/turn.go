@@ -27,6 +27,15 @@ type turn struct {
 	left    []Happening // decided on, and nothing was written of it
 }
 
+// turn begins a turn on lines that were just loaded.
+func (d *Desk) turn(ch Channel, lines []Line) *turn {
+	t := &turn{Desk: d, now: d.now(), channel: ch, lines: lines, touched: make([]bool, len(lines))}
+	for _, l := range lines {
+		t.loaded = append(t.loaded, slices.Clone(l.Conversations))
+	}
+	return t
+}
+
 // touch has l saved.
 func (t *turn) touch(l *Line) {
 	for i := range t.lines {

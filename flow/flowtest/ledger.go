@@ -56,9 +56,27 @@ func (l *Ledger) Reload(ctx context.Context, id flow.LineID) (flow.Line, error) 
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	return l.load(id), nil
+}
+
+// Lines implements [flow.Ledger].
+func (l *Ledger) Lines(ctx context.Context, ids []flow.LineID) ([]flow.Line, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var lines []flow.Line
+	for _, id := range ids {
+		lines = append(lines, l.load(id))
+	}
+	return lines, nil
+}
+
+func (l *Ledger) load(id flow.LineID) flow.Line {
 	line, ok := l.lines[id]
 	if !ok {
-		return flow.Line{LineID: id}, nil
+		return flow.Line{LineID: id}
 	}
 	line = keepLine(line) // a copy
 	line.Conversations = l.open(id)
@@ -66,7 +84,7 @@ func (l *Ledger) Reload(ctx context.Context, id flow.LineID) (flow.Line, error) 
 	if ok && topic.Line == id && !topic.State.Open() {
 		line.Conversations = append(line.Conversations, keepConversation(topic))
 	}
-	return line, nil
+	return line
 }
 
 // open returns the line's open conversations, oldest first.

@@ -104,6 +104,19 @@ var linePromises = map[string]func(bench){
 		b.same("orders", b.load(line.LineID).Conversations, []flow.Conversation{topic})
 	},
 
+	"lines are loaded together, as each by itself": func(b bench) {
+		full := flow.Line{LineID: lineID(1), Misses: 2, Texts: flow.Recent{noon}}
+		ended, open := order(full.LineID, noon), order(full.LineID, noon.Add(time.Hour))
+		ended.State, full.Topic = flow.Confirmed, ended.ID
+		full.Conversations = []flow.Conversation{ended, open}
+		bare := flow.Line{LineID: lineID(2), Hints: 1}
+		b.save(flow.Change{Lines: []flow.Line{full, bare}})
+		ids := []flow.LineID{bare.LineID, lineID(3), full.LineID}
+		want := []flow.Line{b.load(ids[0]), b.load(ids[1]), b.load(ids[2])}
+		b.same("lines", got(b.Lines(b.t.Context(), ids)), want)
+		b.same("no lines", len(must(b.Lines(b.t.Context(), nil))(b.t)), 0)
+	},
+
 	"lines of one number with two senders are two": func(b bench) {
 		one, two := flow.Line{LineID: lineID(1), Misses: 1}, flow.Line{LineID: lineID(1), Misses: 2}
 		two.Sender = "MG00000000000000000000000000000001"

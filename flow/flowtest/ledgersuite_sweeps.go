@@ -88,6 +88,38 @@ var sweepPromises = map[string]func(bench){
 		b.same("before", got(b.Lapsing(ctx, noon.Add(-time.Hour-time.Millisecond), 9)), []flow.LineID(nil))
 	},
 
+	"of orders with one deadline some lapse, and in the end all": func(b bench) {
+		const all = 7
+		for n := range all {
+			line := flow.Line{LineID: lineID(n)}
+			for range 2 {
+				c := order(line.LineID, noon)
+				c.Deadline = noon
+				line.Conversations = append(line.Conversations, c)
+			}
+			b.save(flow.Change{Lines: []flow.Line{line}})
+		}
+		lapsed := map[flow.LineID]bool{}
+		for {
+			ids := must(b.Lapsing(b.t.Context(), noon, 3))(b.t)
+			if len(ids) == 0 {
+				break
+			}
+			lines := must(b.Lines(b.t.Context(), ids))(b.t)
+			for i, line := range lines {
+				if line.LineID != ids[i] || lapsed[line.LineID] || len(lines) > 3 {
+					b.t.Fatalf("lapsing are %v, lines %v, after %v", ids, lines, lapsed)
+				}
+				lapsed[line.LineID] = true
+				for n := range line.Conversations {
+					line.Conversations[n].State = flow.Lapsed
+				}
+			}
+			b.save(flow.Change{Lines: lines})
+		}
+		b.same("lines that lapsed", len(lapsed), all)
+	},
+
 	"an order without a deadline does not lapse": func(b bench) {
 		line := flow.Line{LineID: lineID(1)}
 		line.Conversations = []flow.Conversation{order(line.LineID, noon)}

@@ -109,8 +109,14 @@ func (c *Cache) Save(ctx context.Context, ch flow.Change) error {
 	return err
 }
 
-// saved keeps a line as the next Line would load it.
+// saved keeps a line as the next Line would load it. One whose orders have all
+// ended, and which nobody has asked for, may be the first of a million whose
+// orders lapse: it takes no other's place.
 func (c *Cache) saved(line flow.Line) {
+	s, key := c.place(line.LineID)
+	if len(line.Conversations) > 0 && len(line.Open()) == 0 && !s.lines.Contains(key) {
+		return
+	}
 	line.Conversations = slices.Clone(line.Conversations)
 	line.Version++
 	for i := range line.Conversations {

@@ -95,6 +95,45 @@ func TestCacheAnswersWithoutARead(t *testing.T) {
 	}
 }
 
+// A million orders may lapse that nobody asks for.
+func TestWhatLapsesTakesNoPlaceInTheCache(t *testing.T) {
+	c := Cached(flowtest.NewLedger(), 100, 0)
+	lapse := func(n int) {
+		lines, err := c.Lines(t.Context(), []flow.LineID{lineID(n)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		lines[0].Conversations[0].State = flow.Lapsed
+		lines[0].Topic = lines[0].Conversations[0].ID
+		saved(t, c, lines[0])
+	}
+	for n := range 6 {
+		saved(t, c, asking(n).Lines[0])
+	}
+	c.Purge()
+	for _, n := range []int{0, 1} {
+		lineOf(t, c, lineID(n))
+	}
+	for _, n := range []int{1, 2, 3, 4, 5} {
+		lapse(n)
+	}
+	hits := 0
+	c.Lookup = func(hit bool) {
+		if hit {
+			hits++
+		}
+	}
+	if line := lineOf(t, c, lineID(0)); len(line.Open()) != 1 {
+		t.Errorf("the line in use is %+v", line)
+	}
+	if line := lineOf(t, c, lineID(1)); line.Version != 2 || len(line.Open()) != 0 {
+		t.Errorf("a line in use, on which an order lapsed, is %+v", line)
+	}
+	if hits != 2 || c.Len() != 2 {
+		t.Errorf("of the 2 lines in use %d are kept, and of all %d", hits, c.Len())
+	}
+}
+
 func TestCacheReloadsPastItself(t *testing.T) {
 	behind := flowtest.NewLedger()
 	c := Cached(behind, 10, 0)

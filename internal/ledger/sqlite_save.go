@@ -4,8 +4,6 @@ import (
 	"cmp"
 	"context"
 	"database/sql"
-	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -510,19 +508,4 @@ func (s *SQLite) Ping(ctx context.Context) error {
 		check: func() error { return nil },
 		write: func() error { return run(s.save.spend, "pings", 1) },
 	}))
-}
-
-// parseHangs reads what hangs wrote.
-func parseHangs(text []byte) ([]uuid.UUID, error) {
-	var ids []string
-	if err := json.Unmarshal(text, &ids); err != nil {
-		return nil, fmt.Errorf("read a line's orders: %w", err)
-	}
-	orders := make([]uuid.UUID, len(ids))
-	for i, id := range ids {
-		if _, err := hex.Decode(orders[i][:], []byte(id)); err != nil {
-			return nil, fmt.Errorf("read a line's orders: %w", err)
-		}
-	}
-	return orders, nil
 }

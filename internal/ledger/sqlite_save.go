@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -24,12 +25,25 @@ type statements struct {
 	// for checks
 	heard, version, place, lease, claimed, used, due *sql.Stmt
 	// for writes
-	line, conversation, message, settle, inbound, receipt, status, received,
+	line, conversation, message, settle, inbound, receipt, received,
 	event, spend, take *sql.Stmt
+}
+
+// isUnsettled says that it is not known what became of a message.
+const isUnsettled = `(state = 'leased' OR state = 'waiting' AND unknown > 0)`
+
+// rankOf is [flow.Status.Rank] of a column, in SQL.
+func rankOf(column string) string {
+	var cases strings.Builder
+	for _, status := range flow.Statuses {
+		fmt.Fprintf(&cases, " WHEN '%s' THEN %d", status, status.Rank())
+	}
+	return fmt.Sprintf("CASE %s%s ELSE %d END", column, &cases, flow.StatusNone.Rank())
 }
 
 // sql is what each is prepared from.
 func (t *statements) sql() map[**sql.Stmt]string {
+	rank := rankOf("status")
 	return map[**sql.Stmt]string{
 		&t.begin:    `BEGIN IMMEDIATE`,
 		&t.commit:   `COMMIT`,
@@ -72,10 +86,12 @@ func (t *statements) sql() map[**sql.Stmt]string {
 			VALUES (?, ?, ?, ?, ?, ?, ?)`,
 		&t.receipt: `INSERT INTO receipts (message, sid, status, code, at)
 			VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`,
-		&t.status: `SELECT state, unknown, sid, status, code FROM messages WHERE id = ?`,
-		&t.received: `UPDATE messages SET sid = ?3, status = ?4, code = ?5,
-				state = iif(?2, 'accepted', state), unknown = iif(?2, 0, unknown), due = iif(?2, NULL, due)
-			WHERE id = ?1`,
+		// That there is a receipt settles an open outcome: Twilio has the text.
+		&t.received: `UPDATE messages SET sid = iif(sid = '', ?2, sid),
+				status = iif(` + rank + ` < ?3, ?4, status), code = iif(` + rank + ` < ?3, ?5, code),
+				state = iif(` + isUnsettled + `, 'accepted', state),
+				unknown = iif(` + isUnsettled + `, 0, unknown), due = iif(` + isUnsettled + `, NULL, due)
+			WHERE id = ?1 AND (` + rank + ` < ?3 OR ` + isUnsettled + ` OR sid = '' AND ?2 <> '')`,
 		&t.event: `INSERT INTO events (conversation, n, at, event, from_state, to_state, channel, note)
 			VALUES (?1, (SELECT coalesce(max(n), 0) + 1 FROM events WHERE conversation = ?1), ?2, ?3, ?4, ?5, ?6, ?7)`,
 		&t.spend: `INSERT INTO totals (name, used) VALUES (?, ?)
@@ -417,28 +433,7 @@ func (s *SQLite) writeReceipt(r flow.Receipt) error {
 	if err := run(s.save.receipt, r.Message[:], r.SID, string(r.Status), r.Code, millis(r.At)); err != nil {
 		return err
 	}
-	var was flow.Message
-	err := s.save.status.QueryRowContext(unhurried, r.Message[:]).Scan(
-		&was.State, &was.Unknown, &was.SID, &was.Status, &was.Code)
-	if errors.Is(err, sql.ErrNoRows) {
-		return nil // not ours, or not any more
-	}
-	if err != nil {
-		return err
-	}
-	is := was
-	if r.Status.Rank() > was.Status.Rank() {
-		is.Status, is.Code = r.Status, r.Code
-	}
-	if was.SID == "" {
-		is.SID = r.SID
-	}
-	// That there is a receipt settles an open outcome: Twilio has the text.
-	settles := was.State == flow.Leased || was.State == flow.Waiting && was.Unknown > 0
-	if is == was && !settles {
-		return nil
-	}
-	return run(s.save.received, r.Message[:], settles, is.SID, string(is.Status), is.Code)
+	return run(s.save.received, r.Message[:], r.SID, r.Status.Rank(), string(r.Status), r.Code)
 }
 
 // Take implements [flow.Ledger].

@@ -23,6 +23,7 @@ type Postgres struct {
 	records
 
 	reads  *pgxpool.Pool
+	lines  lineReader
 	writes *pgxpool.Pool // nil if read-only
 	writer *writer       // nil if read-only
 	outage outage
@@ -63,6 +64,7 @@ func openPostgres(ctx context.Context, databaseURL string, o options) (_ *Postgr
 	}
 	p := &Postgres{answerWithin: answerWithin, outage: outage{bridged: outageBridged}}
 	p.records = records{p.look}
+	p.lines.read = p.readGroup
 	defer func() {
 		if err != nil {
 			err = fmt.Errorf("open %s at %s: %w", config.ConnConfig.Database, config.ConnConfig.Host, explainPostgres(err))
@@ -167,10 +169,6 @@ func (p *Postgres) Close() error {
 // What is read, and takeMessages, which leases what is due to the one who asks
 // and to no other: what another is about to take is passed over.
 const (
-	readLine = `SELECT l.version, l.opted_out, l.misses, l.hints, l.texts, l.serials, l.answers, l.topic, c.*
-		FROM lines AS l LEFT JOIN (SELECT ` + conversationColumns + ` FROM conversations) AS c
-			ON c.id = ANY (l.conversations) AND (c.number, c.sender) = (l.number, l.sender)
-		WHERE l.number = $1 AND l.sender = $2`
 	readConversation = `SELECT ` + conversationColumns + ` FROM conversations WHERE id = $1`
 	readMessage      = `SELECT ` + messageColumns + ` FROM messages WHERE id = $1`
 	readMessageBySID = `SELECT ` + messageColumns + ` FROM messages
@@ -195,85 +193,30 @@ func (p *Postgres) Line(ctx context.Context, id flow.LineID) (flow.Line, error) 
 	return p.Reload(ctx, id)
 }
 
-// Reload implements [flow.Ledger]. One statement reads the line and what hangs
-// on it, and so in one snapshot.
+// Reload implements [flow.Ledger].
 func (p *Postgres) Reload(ctx context.Context, id flow.LineID) (flow.Line, error) {
-	var line flow.Line
-	err := p.query(ctx, readLine, []any{id.Number.E164(), id.Sender}, func(rows pgx.Rows) (err error) {
-		line, err = collectLine(rows, id)
-		return err
-	})
-	if err != nil {
-		return flow.Line{}, fmt.Errorf("load line: %w", err)
-	}
-	return line, nil
+	return p.lines.await(ctx, id)
 }
 
 // Lines implements [flow.Ledger], in one round trip.
 func (p *Postgres) Lines(ctx context.Context, ids []flow.LineID) ([]flow.Line, error) {
-	var lines []flow.Line
-	err := p.reading(ctx, func(ctx context.Context) error {
-		lines = nil
-		var batch pgx.Batch
-		for _, id := range ids {
-			batch.Queue(readLine, id.Number.E164(), id.Sender).Query(func(rows pgx.Rows) error {
-				line, err := collectLine(rows, id)
-				lines = append(lines, line)
-				return err
-			})
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	group := make([]*lineRead, len(ids))
+	for i, id := range ids {
+		group[i] = &lineRead{line: flow.Line{LineID: id}}
+	}
+	p.readGroup(group)
+	lines := make([]flow.Line, len(ids))
+	for i, l := range group {
+		if l.err != nil {
+			return nil, l.err
 		}
-		return p.reads.SendBatch(ctx, &batch).Close()
-	})
-	if err != nil {
-		return nil, fmt.Errorf("load lines: %w", err)
+		lines[i] = l.line
 	}
 	return lines, nil
 }
-
-// collectLine reads the rows of readLine.
-func collectLine(rows pgx.Rows, id flow.LineID) (flow.Line, error) {
-	line := flow.Line{LineID: id}
-	for rows.Next() {
-		if err := scanLine(rows, &line); err != nil {
-			return flow.Line{}, err
-		}
-	}
-	arrange(&line)
-	return line, rows.Err()
-}
-
-// lineColumns is how many of a loaded row are the line's.
-const lineColumns = 8
-
-// scanLine reads the line's columns into line, and adds the conversation that
-// is joined to it, if one is.
-func scanLine(row pgx.Rows, line *flow.Line) error {
-	var optedOut sql.NullInt64
-	var texts, serials, answers []int64
-	into := []any{&line.Version, &optedOut, &line.Misses, &line.Hints, &texts, &serials, &answers, &line.Topic}
-	if values := row.RawValues(); values[lineColumns] == nil { // a conversation's id
-		if err := row.Scan(append(into, make([]any, len(values)-lineColumns)...)...); err != nil {
-			return err
-		}
-	} else {
-		c, err := scanConversation(after{row, into})
-		if err != nil {
-			return err
-		}
-		line.Conversations = append(line.Conversations, c)
-	}
-	line.OptedOut = moment(optedOut)
-	line.Texts, line.Serials, line.Answers = moments(texts), moments(serials), moments(answers)
-	return nil
-}
-
-// after is a row of which the first columns go elsewhere.
-type after struct {
-	scanner
-	first []any
-}
-
-func (a after) Scan(dest ...any) error { return a.scanner.Scan(append(a.first, dest...)...) }
 
 // Conversation implements [flow.Ledger].
 func (p *Postgres) Conversation(ctx context.Context, order uuid.UUID) (flow.Conversation, error) {
@@ -365,22 +308,10 @@ func (p *Postgres) Census(ctx context.Context, _ time.Time) (flow.Census, error)
 
 // query reads rows. If the connection is lost it does so again, and read is
 // called again.
-func (p *Postgres) query(ctx context.Context, query string, args []any, read func(pgx.Rows) error) error {
-	return p.reading(ctx, func(ctx context.Context) error {
-		rows, err := p.reads.Query(ctx, query, args...)
-		if err != nil {
-			return err
-		}
-		defer rows.Close()
-		return read(rows)
-	})
-}
-
-// reading reads, and if the connection is lost does so again.
 //
 // A caller who leaves is looked for once, at the beginning: to end a statement
 // of a millisecond, its connection would have to be thrown away.
-func (p *Postgres) reading(ctx context.Context, read func(context.Context) error) error {
+func (p *Postgres) query(ctx context.Context, query string, args []any, read func(pgx.Rows) error) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -388,7 +319,12 @@ func (p *Postgres) reading(ctx context.Context, read func(context.Context) error
 	return explainPostgres(p.outage.bridge(func() error {
 		ctx, cancel := context.WithTimeout(ctx, p.answerWithin)
 		defer cancel()
-		return read(ctx)
+		rows, err := p.reads.Query(ctx, query, args...)
+		if err != nil {
+			return err
+		}
+		defer rows.Close()
+		return read(rows)
 	}))
 }
 

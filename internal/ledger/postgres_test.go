@@ -518,7 +518,6 @@ func TestARestoredDatabaseIsWrittenOn(t *testing.T) {
 func TestPostgresReadsByKeys(t *testing.T) {
 	p := openPostgresTemp(t)
 	for query, args := range map[string][]any{
-		readLine:         {"", ""},
 		readConversation: {uuid.Nil},
 		readMessage:      {uuid.Nil},
 		readMessageBySID: {uuid.Nil, "", 0},
@@ -549,6 +548,58 @@ func TestPostgresReadsByKeys(t *testing.T) {
 		}
 		if err := tx.Rollback(t.Context()); err != nil {
 			t.Fatal(err)
+		}
+	}
+}
+
+// As does what a function reads, by a plan that is made while the tables are
+// small and known to be.
+func TestPostgresReadsLinesByKeys(t *testing.T) {
+	p := openPostgresTemp(t)
+	if err := p.Save(t.Context(), asking(1)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := p.writes.Exec(t.Context(), `ANALYZE lines, conversations`); err != nil {
+		t.Fatal(err)
+	}
+	tx, err := p.reads.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = tx.Rollback(context.Background()) }()
+	id := lineID(1)
+	found, err := tx.Exec(t.Context(), readLines, []string{id.Number.E164()}, []string{id.Sender})
+	if err != nil || found.RowsAffected() != 1 {
+		t.Fatalf("%d lines were found, %v", found.RowsAffected(), err)
+	}
+	var whole, byKey int
+	if err := tx.QueryRow(t.Context(), `SELECT sum(seq_scan), sum(idx_scan) FROM pg_stat_xact_user_tables
+		WHERE schemaname = current_schema() AND relname IN ('lines', 'conversations')`).Scan(&whole, &byKey); err != nil {
+		t.Fatal(err)
+	}
+	if whole != 0 || byKey != 2 {
+		t.Errorf("tables were read %d times whole and %d times by a key, want none and 2", whole, byKey)
+	}
+}
+
+// One that cannot be understood, that is, which somebody broke.
+func TestABrokenLineFailsAlone(t *testing.T) {
+	p := openPostgresTemp(t)
+	var group []*lineRead
+	for n := range 3 {
+		if err := p.Save(t.Context(), asking(n)); err != nil {
+			t.Fatal(err)
+		}
+		group = append(group, &lineRead{line: flow.Line{LineID: lineID(n)}})
+	}
+	if _, err := p.writes.Exec(t.Context(), `UPDATE conversations SET entries = '[' WHERE number = $1`,
+		lineID(1).Number.E164()); err != nil {
+		t.Fatal(err)
+	}
+	p.readGroup(group)
+	for n, l := range group {
+		if broken := n == 1; (l.err != nil) != broken || (len(l.line.Conversations) == 1) == broken {
+			t.Errorf("line %d is loaded with %d orders, %v", n, len(l.line.Conversations), l.err)
 		}
 	}
 }

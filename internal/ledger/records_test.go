@@ -144,19 +144,24 @@ func TestRecordsScanNothing(t *testing.T) {
 	})
 }
 
+// What takes a database back to its first version.
+const (
+	first           = `DROP INDEX inbound_at; DELETE FROM goose_db_version WHERE version_id > 1`
+	firstOnPostgres = first + `; DROP FUNCTION countersign_lines`
+)
+
 // An older database has its rows still once it is migrated, and what ops reads
 // of them by the newer index.
 func TestAnOlderDatabaseIsMigrated(t *testing.T) {
-	const older = `DROP INDEX inbound_at; DELETE FROM goose_db_version WHERE version_id > 1`
 	path, server := tempFile(t), pgtest.Shared(t)
 	postgresURL := server.URL(t)
 	for name, tt := range map[string]struct {
 		url  string
 		make func()
 	}{
-		"SQLite": {"file:" + path, func() { shell(t, path, older) }},
+		"SQLite": {"file:" + path, func() { shell(t, path, first) }},
 		"PostgreSQL": {postgresURL, func() {
-			server.SQL(t, `SET search_path = `+schema(postgresURL)+`; `+older)
+			server.SQL(t, `SET search_path = `+schema(postgresURL)+`; `+firstOnPostgres)
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -201,8 +206,7 @@ func TestStatusesAreRankedAnew(t *testing.T) {
 		t.Fatal(err)
 	}
 	// As the first version ranked it.
-	server.SQL(t, `SET search_path = `+schema(url)+`; UPDATE messages SET rank = 4; DROP INDEX inbound_at;
-		DELETE FROM goose_db_version WHERE version_id > 1`)
+	server.SQL(t, `SET search_path = `+schema(url)+`; UPDATE messages SET rank = 4; `+firstOnPostgres)
 	l = openURL(t, url)
 	if err := receipt(l, flow.StatusUndelivered); err != nil {
 		t.Fatal(err)

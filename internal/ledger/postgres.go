@@ -119,7 +119,7 @@ func postgresConfig(databaseURL string, o options) (*pgxpool.Config, error) {
 		"application_name":                    "countersign",
 		"statement_timeout":                   fmt.Sprint(statementWithin.Milliseconds()),
 		"idle_in_transaction_session_timeout": fmt.Sprint(statementWithin.Milliseconds()),
-		"default_transaction_isolation":       "read committed", // see countersign_commit
+		"default_transaction_isolation":       "read committed", // see countersign_group
 	}
 	if o.readOnly {
 		ours["default_transaction_read_only"] = "on"

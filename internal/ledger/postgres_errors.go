@@ -47,7 +47,7 @@ func explainPostgres(err error) error {
 	return err
 }
 
-// roundCalledOff is what countersign_commit raises for a round that was called
+// roundCalledOff is what countersign_group raises for a round that was called
 // off, or does not follow on the one before.
 const roundCalledOff = "CSOFF"
 

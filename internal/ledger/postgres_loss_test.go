@@ -107,14 +107,14 @@ func TestACommitThatWasCalledOffNeverComes(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = holder.Rollback(context.Background()) }()
-	for _, lock := range locks(counted(line)) {
+	for _, lock := range newSave(counted(line)).locks {
 		if _, err := holder.Exec(t.Context(), `SELECT pg_advisory_xact_lock($1)`, lock); err != nil {
 			t.Fatal(err)
 		}
 	}
 	waiting := func() (n int) {
 		if err := near.reads.QueryRow(t.Context(), `SELECT count(*) FROM pg_stat_activity
-			WHERE wait_event = 'advisory' AND query LIKE '%countersign_commit%'`).Scan(&n); err != nil {
+			WHERE wait_event = 'advisory' AND query LIKE '%countersign_group%'`).Scan(&n); err != nil {
 			t.Fatal(err)
 		}
 		return n

@@ -2,8 +2,9 @@ package ledger
 
 import (
 	"encoding/hex"
-	"encoding/json"
 	"fmt"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -11,233 +12,81 @@ import (
 	"github.com/countersign/countersign/flow"
 )
 
-// A save is a change as countersign_commit takes it.
-type save struct {
-	change []byte  // a changeRow, as JSON
-	locks  []int64 // of what it names; see locks
+// A batch is changes as countersign_group takes them: their rows, table by
+// table.
+type batch struct {
+	flaws []string // why a change is refused if nothing else is against it, or ""
+
+	lines, conversations, messages, settlements, inbound, receipts, events, spends rows
 }
 
-// A changeRow is a change as countersign_save reads it. What is a whole row has
-// the names of its table's columns; times are milliseconds, and what is null is
-// NULL.
-type changeRow struct {
-	Lines         []lineRow         `json:"lines,omitempty"`
-	Conversations []conversationRow `json:"conversations,omitempty"`
-	Messages      []messageRow      `json:"messages,omitempty"`
-	Settle        *settleRow        `json:"settle,omitempty"`
-	Inbound       *inboundRow       `json:"inbound,omitempty"`
-	Receipt       *receiptRow       `json:"receipt,omitempty"`
-	Events        []eventRow        `json:"events,omitempty"`
-	Spend         []spendRow        `json:"spend,omitempty"`
-	// Flaw is why the change is refused if nothing else is against it.
-	Flaw string `json:"flaw,omitempty"`
-}
-
-type lineRow struct {
-	Number        string      `json:"number"`
-	Sender        string      `json:"sender"`
-	Version       int64       `json:"version"` // that it gets
-	OptedOut      *int64      `json:"opted_out"`
-	Misses        int         `json:"misses"`
-	Hints         int         `json:"hints"`
-	Texts         []int64     `json:"texts"`
-	Serials       []int64     `json:"serials"`
-	Answers       []int64     `json:"answers"`
-	Topic         *uuid.UUID  `json:"topic"`
-	Conversations []uuid.UUID `json:"conversations"`
-}
-
-type conversationRow struct {
-	ID              uuid.UUID  `json:"id"`
-	Number          string     `json:"number"`
-	Sender          string     `json:"sender"`
-	Browser         string     `json:"browser"` // as PostgreSQL writes bytes
-	State           string     `json:"state"`
-	Reference       string     `json:"reference"`
-	Amount          string     `json:"amount"`
-	Entries         string     `json:"entries"`
-	Complete        bool       `json:"complete"`
-	Proved          *int64     `json:"proved"`
-	Serial          int64      `json:"serial"`
-	SerialKey       string     `json:"serial_key"`
-	SerialLength    int        `json:"serial_length"`
-	SerialReference string     `json:"serial_reference"`
-	SerialAmount    string     `json:"serial_amount"`
-	SerialExpires   *int64     `json:"serial_expires"`
-	Misses          int        `json:"misses"`
-	Texted          *int64     `json:"texted"`
-	Message         *uuid.UUID `json:"message"`
-	Failure         string     `json:"failure"`
-	Created         *int64     `json:"created"`
-	Deadline        *int64     `json:"deadline"`
-	Ended           *int64     `json:"ended"`
-}
-
-type messageRow struct {
-	ID           uuid.UUID `json:"id"`
-	Conversation uuid.UUID `json:"conversation"`
-	Number       string    `json:"number"`
-	Sender       string    `json:"sender"`
-	Kind         string    `json:"kind"`
-	Serial       int64     `json:"serial"`
-	Locale       string    `json:"locale"`
-	Reference    string    `json:"reference"`
-	Amount       string    `json:"amount"`
-	State        string    `json:"state"`
-	Attempt      int       `json:"attempt"`
-	Unknown      int       `json:"unknown"`
-	Due          *int64    `json:"due"`
-	Created      *int64    `json:"created"`
-	Attempted    *int64    `json:"attempted"`
-	SID          string    `json:"sid"`
-	Status       string    `json:"status"`
-	Rank         int       `json:"rank"`
-	Code         int       `json:"code"`
-}
-
-type settleRow struct {
-	Message   uuid.UUID `json:"message"`
-	Attempt   int       `json:"attempt"`
-	State     string    `json:"state"`
-	Unknown   int       `json:"unknown"`
-	Due       *int64    `json:"due"`
-	Attempted *int64    `json:"attempted"`
-	SID       string    `json:"sid"`
-	Code      int       `json:"code"`
-	// AdoptedSince is the least id of a message that must not have the SID;
-	// null if it need not be looked for.
-	AdoptedSince *uuid.UUID `json:"adopted_since"`
-}
-
-type inboundRow struct {
-	SID          string     `json:"sid"`
-	Number       string     `json:"number"`
-	Sender       string     `json:"sender"`
-	At           *int64     `json:"at"`
-	Read         string     `json:"read"`
-	Conversation *uuid.UUID `json:"conversation"`
-	Reply        string     `json:"reply"`
-}
-
-type receiptRow struct {
-	Message uuid.UUID `json:"message"`
-	SID     string    `json:"sid"`
-	Status  string    `json:"status"`
-	Rank    int       `json:"rank"`
-	Code    int       `json:"code"`
-	At      *int64    `json:"at"`
-}
-
-type eventRow struct {
-	Conversation uuid.UUID `json:"conversation"`
-	At           *int64    `json:"at"`
-	Event        string    `json:"event"`
-	From         string    `json:"from_state"`
-	To           string    `json:"to_state"`
-	Channel      string    `json:"channel"`
-	Note         string    `json:"note"`
-}
-
-type spendRow struct {
-	Name string `json:"name"`
-	N    int    `json:"n"`
-	// UpTo is N and what the change spends of the same total before it.
-	UpTo int `json:"upto"`
-	Most int `json:"most"`
-}
-
-// newSave makes what PostgreSQL is to do of ch.
-func newSave(ch flow.Change) (*save, error) {
-	row := changeRow{Flaw: flaw(ch.Lines)}
+// add adds a change.
+func (b *batch) add(ch flow.Change) {
+	b.flaws = append(b.flaws, flaw(ch.Lines))
+	n := len(b.flaws)
 	for _, l := range ch.Lines {
-		row.Lines = append(row.Lines, newLineRow(l))
+		b.addLine(n, l)
 		for _, c := range l.Conversations {
-			c.Line = l.LineID // where it is listed is where it is
-			r, err := newConversationRow(c)
-			if err != nil {
-				return nil, err
+			if !c.Unchanged {
+				b.addConversation(n, l.LineID, c)
 			}
-			row.Conversations = append(row.Conversations, r)
 		}
 	}
 	for _, m := range ch.Messages {
-		row.Messages = append(row.Messages, newMessageRow(m))
+		b.messages.begin(n).id(m.ID).id(m.Order).line(m.Line).text(string(m.Kind)).int(m.Serial).text(m.Locale).
+			text(m.Named.Reference).text(m.Named.Amount).text(string(m.State)).int(int64(m.Attempt)).int(int64(m.Unknown)).
+			time(m.Due).time(m.Created).time(m.Attempted).
+			text(m.SID).text(string(m.Status)).int(int64(m.Status.Rank())).int(int64(m.Code)).end()
 	}
 	if s := ch.Settle; s != nil {
-		row.Settle = &settleRow{
-			Message: s.Message, Attempt: s.Attempt, State: string(s.State), Unknown: s.Unknown,
-			Due: nullMillis(s.Due), Attempted: nullMillis(s.Attempted), SID: s.SID, Code: s.Code,
-		}
+		var since uuid.UUID
 		if s.Adopted && s.SID != "" {
-			since := floor(born(s.Message).Add(-adoptable))
-			row.Settle.AdoptedSince = &since
+			since = floor(born(s.Message).Add(-adoptable))
 		}
+		b.settlements.begin(n).id(s.Message).int(int64(s.Attempt)).text(string(s.State)).int(int64(s.Unknown)).
+			time(s.Due).time(s.Attempted).text(s.SID).int(int64(s.Code)).optional(since).end()
 	}
 	if in := ch.Inbound; in != nil {
-		row.Inbound = newInboundRow(*in)
+		b.inbound.begin(n).text(in.SID).line(in.Line).time(in.At).text(string(in.Read)).
+			optional(in.Order).text(in.Reply).end()
 	}
 	if r := ch.Receipt; r != nil {
-		row.Receipt = &receiptRow{
-			Message: r.Message, SID: r.SID, Status: string(r.Status), Rank: r.Status.Rank(),
-			Code: r.Code, At: nullMillis(r.At),
-		}
+		b.receipts.begin(n).id(r.Message).text(r.SID).text(string(r.Status)).int(int64(r.Status.Rank())).
+			int(int64(r.Code)).time(r.At).end()
 	}
 	for _, h := range ch.Events {
-		row.Events = append(row.Events, eventRow{
-			Conversation: h.Order, At: nullMillis(h.At), Event: string(h.Event),
-			From: string(h.From), To: string(h.To), Channel: string(h.Channel), Note: h.Note,
-		})
+		b.events.begin(n).id(h.Order).time(h.At).text(string(h.Event)).text(string(h.From)).text(string(h.To)).
+			text(string(h.Channel)).text(h.Note).end()
 	}
-	spent := map[string]int{}
-	for _, s := range ch.Spend {
-		spent[s.Total] += s.N
-		row.Spend = append(row.Spend, spendRow{Name: s.Total, N: s.N, UpTo: spent[s.Total], Most: s.Limit})
-	}
-	text, err := json.Marshal(row)
-	return &save{text, locks(ch)}, err
-}
-
-func newLineRow(l flow.Line) lineRow {
-	return lineRow{
-		Number: l.Number.E164(), Sender: l.Sender, Version: l.Version + 1, OptedOut: nullMillis(l.OptedOut),
-		Misses: l.Misses, Hints: l.Hints,
-		Texts: allMillis(l.Texts), Serials: allMillis(l.Serials), Answers: allMillis(l.Answers),
-		Topic: nullID(l.Topic), Conversations: loaded(l),
+	for i, s := range ch.Spend {
+		upTo := 0
+		for _, with := range ch.Spend[:i+1] {
+			if with.Total == s.Total {
+				upTo += with.N
+			}
+		}
+		b.spends.begin(n).text(s.Total).int(int64(s.N)).int(int64(upTo)).int(int64(s.Limit)).end()
 	}
 }
 
-func newConversationRow(c flow.Conversation) (conversationRow, error) {
-	form, err := entries(c.Entries)
-	if err != nil {
-		return conversationRow{}, fmt.Errorf("write order form: %w", err)
+func (b *batch) addLine(change int, l flow.Line) {
+	listed := make([]uuid.UUID, len(l.Conversations))
+	for i, c := range l.Conversations {
+		listed[i] = c.ID
 	}
-	return conversationRow{
-		ID: c.ID, Number: c.Line.Number.E164(), Sender: c.Line.Sender,
-		Browser: `\x` + hex.EncodeToString(c.Browser[:]), State: string(c.State),
-		Reference: c.Named.Reference, Amount: c.Named.Amount, Entries: form, Complete: c.Complete,
-		Proved: nullMillis(c.Proved), Serial: c.Serial.N, SerialKey: c.Serial.Key, SerialLength: c.Serial.Length,
-		SerialReference: c.Serial.Named.Reference, SerialAmount: c.Serial.Named.Amount,
-		SerialExpires: nullMillis(c.Serial.Expires), Misses: c.Misses, Texted: nullMillis(c.Texted),
-		Message: nullID(c.Message), Failure: string(c.Failure),
-		Created: nullMillis(c.Created), Deadline: nullMillis(c.Deadline), Ended: nullMillis(c.Ended),
-	}, nil
+	b.lines.begin(change).line(l.LineID).int(l.Version + 1).time(l.OptedOut).int(int64(l.Misses)).int(int64(l.Hints)).
+		times(l.Texts).times(l.Serials).times(l.Answers).optional(l.Topic).ids(loaded(l)).ids(listed).end()
 }
 
-func newMessageRow(m flow.Message) messageRow {
-	return messageRow{
-		ID: m.ID, Conversation: m.Order, Number: m.Line.Number.E164(), Sender: m.Line.Sender,
-		Kind: string(m.Kind), Serial: m.Serial, Locale: m.Locale, Reference: m.Named.Reference, Amount: m.Named.Amount,
-		State: string(m.State), Attempt: m.Attempt, Unknown: m.Unknown,
-		Due: nullMillis(m.Due), Created: nullMillis(m.Created), Attempted: nullMillis(m.Attempted),
-		SID: m.SID, Status: string(m.Status), Rank: m.Status.Rank(), Code: m.Code,
-	}
-}
-
-func newInboundRow(in flow.Inbound) *inboundRow {
-	return &inboundRow{
-		SID: in.SID, Number: in.Line.Number.E164(), Sender: in.Line.Sender, At: nullMillis(in.At),
-		Read: string(in.Read), Conversation: nullID(in.Order), Reply: in.Reply,
-	}
+// addConversation adds one that is listed on a line: that is where it is.
+func (b *batch) addConversation(change int, on flow.LineID, c flow.Conversation) {
+	form, _ := entries(c.Entries) // strings cannot fail
+	b.conversations.begin(change).id(c.ID).line(on).bytes(c.Browser[:]).text(string(c.State)).
+		text(c.Named.Reference).text(c.Named.Amount).text(form).bool(c.Complete).time(c.Proved).
+		int(c.Serial.N).text(c.Serial.Key).int(int64(c.Serial.Length)).
+		text(c.Serial.Named.Reference).text(c.Serial.Named.Amount).time(c.Serial.Expires).
+		int(int64(c.Misses)).time(c.Texted).optional(c.Message).text(string(c.Failure)).
+		time(c.Created).time(c.Deadline).time(c.Ended).end()
 }
 
 // flaw says why these lines are none, which only a bug can ask for; "" if they
@@ -260,19 +109,118 @@ func flaw(lines []flow.Line) string {
 	return ""
 }
 
-// nullMillis is a time as JSON holds it; a zero time is null.
-func nullMillis(t time.Time) *int64 {
-	if t.IsZero() {
-		return nil
+// rows are an array of rows as PostgreSQL reads it
+// (https://www.postgresql.org/docs/current/rowtypes.html#ROWTYPES-IO-SYNTAX
+// within arrays.html#ARRAYS-IO). It takes half the time of JSON to read.
+//
+// A field is written by what it is, in the order of its row type's.
+type rows []byte
+
+// String is the array.
+func (r rows) String() string {
+	if len(r) == 0 {
+		return "{}"
 	}
-	ms := t.UnixMilli()
-	return &ms
+	return string(r) + "}"
 }
 
-// nullID is an id as JSON holds it; a nil one is null.
-func nullID(id uuid.UUID) *uuid.UUID {
-	if id == uuid.Nil {
-		return nil
+// begin begins a row of a change, whose place is the first field of each.
+func (r *rows) begin(change int) *rows {
+	if len(*r) == 0 {
+		*r = append(*r, `{"(`...)
+	} else {
+		*r = append(*r, `,"(`...)
 	}
-	return &id
+	*r = strconv.AppendInt(*r, int64(change), 10)
+	return r
+}
+
+func (r *rows) end() { *r = append(*r, `)"`...) }
+
+func (r *rows) int(n int64) *rows {
+	*r = strconv.AppendInt(append(*r, ','), n, 10)
+	return r
+}
+
+func (r *rows) bool(b bool) *rows {
+	*r = strconv.AppendBool(append(*r, ','), b)
+	return r
+}
+
+// time is in milliseconds; a zero time is NULL.
+func (r *rows) time(t time.Time) *rows {
+	if t.IsZero() {
+		*r = append(*r, ',')
+		return r
+	}
+	return r.int(t.UnixMilli())
+}
+
+func (r *rows) id(id uuid.UUID) *rows {
+	*r = hex.AppendEncode(append(*r, ','), id[:])
+	return r
+}
+
+// optional is an id that is NULL if it is nil.
+func (r *rows) optional(id uuid.UUID) *rows {
+	if id == uuid.Nil {
+		*r = append(*r, ',')
+		return r
+	}
+	return r.id(id)
+}
+
+// A quote around a field, and a quote or backslash within one, as they are
+// written twice over: for the row, and for the array.
+const (
+	quote           = `\"`
+	quotedQuote     = `\\\"`
+	quotedBackslash = `\\\\`
+)
+
+// text is any text, but what is not UTF-8 in it is replaced, as in JSON.
+func (r *rows) text(s string) *rows {
+	s = strings.ToValidUTF8(s, "\uFFFD")
+	to := append(append(*r, ','), quote...)
+	for i := strings.IndexAny(s, `"\`); i >= 0; i = strings.IndexAny(s, `"\`) {
+		to = append(to, s[:i]...)
+		if s[i] == '"' {
+			to = append(to, quotedQuote...)
+		} else {
+			to = append(to, quotedBackslash...)
+		}
+		s = s[i+1:]
+	}
+	*r = append(append(to, s...), quote...)
+	return r
+}
+
+// line is two fields, a line's name.
+func (r *rows) line(id flow.LineID) *rows { return r.text(id.Number.E164()).text(id.Sender) }
+
+func (r *rows) bytes(b []byte) *rows {
+	*r = hex.AppendEncode(append(*r, `,\"`+quotedBackslash+`x`...), b)
+	*r = append(*r, quote...)
+	return r
+}
+
+func (r *rows) times(times flow.Recent) *rows {
+	return each(r, times, func(to []byte, t time.Time) []byte { return strconv.AppendInt(to, t.UnixMilli(), 10) })
+}
+
+func (r *rows) ids(ids []uuid.UUID) *rows {
+	return each(r, ids, func(to []byte, id uuid.UUID) []byte { return hex.AppendEncode(to, id[:]) })
+}
+
+// each is an array.
+func each[T any](r *rows, all []T, write func([]byte, T) []byte) *rows {
+	to := append(*r, `,\"{`...)
+	for i, one := range all {
+		if i > 0 {
+			to = append(to, ',')
+		}
+		to = write(to, one)
+	}
+	*r = append(to, `}\"`...)
+	return r
 }

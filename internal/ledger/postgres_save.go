@@ -18,22 +18,61 @@ import (
 // committed, and stayed away: it is there whole or not at all.
 var errUnknown = errors.New("the database went away while it committed: what became of it is not known")
 
+// A save is a change as PostgreSQL's writer takes it.
+type save struct {
+	change flow.Change
+	// Of what it names: its own, and the totals' that it shares with others of
+	// its group.
+	locks, totals []int64
+}
+
+func newSave(ch flow.Change) *save {
+	s := &save{change: ch}
+	s.locks, s.totals = locks(ch)
+	return s
+}
+
 // Save implements [flow.Ledger].
 func (p *Postgres) Save(ctx context.Context, ch flow.Change) error {
 	if p.writer == nil {
 		return errReadOnly
 	}
-	asked, err := newSave(ch)
-	if err != nil {
-		return fmt.Errorf("save: %w", err)
-	}
-	return named("save", p.writer.await(ctx, &job{save: asked}))
+	return named("save", p.writer.await(ctx, &job{save: newSave(ch)}))
 }
 
-// commitGroup does a group of jobs in one transaction. If that fails for what
-// may be one of them, each is done in one of its own, so that only the culprit
-// fails.
+// commitGroup does a group of jobs. Those that name the same thing are in one
+// transaction after the other, as they came.
 func (p *Postgres) commitGroup(group []*job) {
+	for len(group) > 0 {
+		var next []*job
+		group, next = apart(group)
+		p.commitTogether(group)
+		group = next
+	}
+}
+
+// apart divides jobs into those that name nothing which one before them names,
+// and the others.
+func apart(jobs []*job) (first, others []*job) {
+	named := make(map[int64]bool, 4*len(jobs))
+	for _, j := range jobs {
+		to := &first
+		for _, lock := range j.save.locks {
+			if named[lock] {
+				to = &others
+			}
+		}
+		for _, lock := range j.save.locks {
+			named[lock] = true
+		}
+		*to = append(*to, j)
+	}
+	return first, others
+}
+
+// commitTogether does jobs in one transaction. If that fails for what may be one
+// of them, each is done in one of its own, so that only the culprit fails.
+func (p *Postgres) commitTogether(group []*job) {
 	err := p.transact(group)
 	if !culpable(err) || len(group) == 1 {
 		p.fail(group, err)
@@ -67,18 +106,10 @@ func culpable(err error) bool {
 // transact does a group of jobs in one transaction, and sets what each is
 // refused with. If it fails, nothing is written, unless it is with errUnknown.
 func (p *Postgres) transact(group []*job) error {
-	changes := make([]string, 0, len(group))
-	locks := []int64{} // and not nil, which would be NULL
-	for _, j := range group {
-		changes = append(changes, string(j.save.change))
-		locks = append(locks, j.save.locks...)
-	}
-	slices.Sort(locks)
-	locks = slices.Compact(locks)
-
+	what := saving(group)
 	var outcomes []string
 	if err := p.outage.bridge(func() (err error) {
-		outcomes, err = p.try(locks, changes)
+		outcomes, err = p.try(what)
 		return err
 	}); err != nil {
 		return err
@@ -89,7 +120,28 @@ func (p *Postgres) transact(group []*job) error {
 	return nil
 }
 
-// refusal is the error that countersign_save returns by its name.
+// saveGroup saves as a writer and its round, and what [saving] returns.
+const saveGroup = `SELECT countersign_group($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)`
+
+// saving is what a group of jobs gives to saveGroup.
+func saving(group []*job) []any {
+	var b batch
+	locks := []int64{} // and not nil, which would be NULL
+	for _, j := range group {
+		b.add(j.save.change)
+		locks = append(append(locks, j.save.locks...), j.save.totals...)
+	}
+	slices.Sort(locks)
+	what := []any{slices.Compact(locks), b.flaws}
+	for _, of := range []rows{
+		b.lines, b.conversations, b.messages, b.settlements, b.inbound, b.receipts, b.events, b.spends,
+	} {
+		what = append(what, of.String())
+	}
+	return what
+}
+
+// refusal is the error that countersign_group returns by its name.
 func refusal(outcome string) error {
 	switch outcome {
 	case "":
@@ -108,12 +160,11 @@ func refusal(outcome string) error {
 }
 
 // try commits once, and finds out what became of it if the answer is lost.
-func (p *Postgres) try(locks []int64, changes []string) ([]string, error) {
+func (p *Postgres) try(what []any) ([]string, error) {
 	ctx, cancel := context.WithTimeout(unhurried, p.answerWithin)
 	defer cancel()
 	var outcomes []string
-	err := p.writes.QueryRow(ctx, `SELECT countersign_commit($1, $2, $3, $4)`,
-		p.id, p.round+1, locks, changes).Scan(&outcomes)
+	err := p.writes.QueryRow(ctx, saveGroup, append([]any{p.id, p.round + 1}, what...)...).Scan(&outcomes)
 	switch {
 	case err == nil:
 		p.round++
@@ -203,20 +254,16 @@ func (p *Postgres) Ping(ctx context.Context) error {
 	if p.writer == nil {
 		return named("ping", p.row(ctx, `SELECT 1`).Scan(new(int)))
 	}
-	return named("ping", p.writer.knock(ctx, &job{save: &save{change: []byte("{}")}}))
+	return named("ping", p.writer.knock(ctx, &job{save: &save{}}))
 }
 
-// locks are what countersign_commit locks for ch: a number for the name of
-// each thing that its checks look at, whether it is there or not. Should two
-// names have one number, their savers wait for each other and no more.
-func locks(ch flow.Change) []int64 {
-	var all []int64
+// locks are what countersign_group locks for ch: a number for the name of each
+// thing that its checks look at, whether it is there or not, and the totals'.
+// Should two names have one number, their savers wait for each other and no
+// more.
+func locks(ch flow.Change) (all, totals []int64) {
 	lock := func(kind string, name ...string) {
-		h := fnv.New64a()
-		for _, part := range append([]string{"countersign", kind}, name...) {
-			_, _ = h.Write(append([]byte(part), 0))
-		}
-		all = append(all, int64(h.Sum64())) //nolint:gosec // any number will do
+		all = append(all, number(kind, name...))
 	}
 	sid := func(sid string) {
 		if sid != "" {
@@ -241,7 +288,16 @@ func locks(ch flow.Change) []int64 {
 		sid(r.SID)
 	}
 	for _, s := range ch.Spend {
-		lock("total", s.Total)
+		totals = append(totals, number("total", s.Total))
 	}
-	return all
+	return all, totals
+}
+
+// number is a name's, for a lock.
+func number(kind string, name ...string) int64 {
+	h := fnv.New64a()
+	for _, part := range append([]string{"countersign", kind}, name...) {
+		_, _ = h.Write(append([]byte(part), 0))
+	}
+	return int64(h.Sum64()) //nolint:gosec // any number will do
 }

@@ -147,7 +147,9 @@ func TestRecordsScanNothing(t *testing.T) {
 // What takes a database back to its first version.
 const (
 	first           = `DROP INDEX inbound_at; DELETE FROM goose_db_version WHERE version_id > 1`
-	firstOnPostgres = first + `; DROP FUNCTION countersign_lines`
+	firstOnPostgres = first + `; DROP FUNCTION countersign_lines, countersign_group;
+		DROP TYPE group_line, group_conversation, group_message, group_settlement, group_inbound, group_receipt,
+			group_event, group_spend`
 )
 
 // An older database has its rows still once it is migrated, and what ops reads

@@ -65,7 +65,9 @@ func (c demoCommand) Run(ctx context.Context, w world) (err error) {
 	if err != nil {
 		return fmt.Errorf("the demo's own settings: %w", err)
 	}
-	log := logger(settings.Settings, w.err)
+	said := newLines(w.err)
+	defer func() { _ = said.Close() }() // it cannot fail
+	log := logger(settings.Settings, said)
 	s, err := newService(ctx, settings, log, w.getenv)
 	if err != nil {
 		return err

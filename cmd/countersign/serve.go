@@ -48,7 +48,9 @@ func (c serveCommand) Run(ctx context.Context, w world) error {
 		return fmt.Errorf("the settings are not complete:\n%w", err)
 	}
 	spendMemory(settings.pinCache, w.getenv)
-	s, err := newService(ctx, settings, logger(c.Settings, w.err), w.getenv)
+	said := newLines(w.err)
+	defer func() { _ = said.Close() }() // it cannot fail
+	s, err := newService(ctx, settings, logger(c.Settings, said), w.getenv)
 	if err != nil {
 		return err
 	}

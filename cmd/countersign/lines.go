@@ -1,0 +1,82 @@
+package main
+
+import (
+	"io"
+	"runtime"
+	"sync"
+)
+
+// lines write the log so that no customer waits for it: what is said while some
+// is being written goes out together, by one call of the kernel. Nothing is
+// kept for a clock to strike: a line that is alone is written at once.
+//
+// What has not left when the process is killed is lost, which is what was said
+// in the last instant; the orders themselves are in the database.
+type lines struct {
+	to io.Writer
+
+	mu       sync.Mutex
+	changed  sync.Cond // of what follows
+	waiting  []byte
+	underWay bool
+	closed   bool
+}
+
+// mostWaiting is how many bytes may wait to be written. Who would say more
+// waits, and is not unheard.
+const mostWaiting = 256 << 10
+
+func newLines(to io.Writer) *lines {
+	l := &lines{to: to}
+	l.changed.L = &l.mu
+	return l
+}
+
+// Write takes a line. That it could not be written nobody is told: there would
+// be nowhere to say so.
+func (l *lines) Write(line []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for len(l.waiting) >= mostWaiting || l.closed && l.underWay {
+		l.changed.Wait()
+	}
+	if l.closed {
+		return l.to.Write(line)
+	}
+	l.waiting = append(l.waiting, line...)
+	if !l.underWay {
+		l.underWay = true
+		go l.run()
+	}
+	return len(line), nil
+}
+
+// run writes for as long as there is something.
+func (l *lines) run() {
+	runtime.Gosched() // who is about to say something goes along
+	var spare []byte
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for len(l.waiting) > 0 {
+		now := l.waiting
+		l.waiting = spare[:0]
+		l.changed.Broadcast()
+		l.mu.Unlock()
+		_, _ = l.to.Write(now)
+		l.mu.Lock()
+		spare = now
+	}
+	l.underWay = false
+	l.changed.Broadcast()
+}
+
+// Close returns when all is written. What is said later is written at once.
+func (l *lines) Close() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.closed = true
+	for l.underWay {
+		l.changed.Wait()
+	}
+	return nil
+}

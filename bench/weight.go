@@ -69,12 +69,17 @@ func (c *conductor) idle(ctx context.Context) (err error) {
 		return err
 	}
 	c.promise(promise{what: "resident when idle", figure: float64(rss) / mib, bar: 28, unit: "MiB"})
+	mapped, err := s.server.memory("RssFile")
+	if err != nil {
+		return err
+	}
+	c.fact("of what is resident when idle, pages of the program's file, which the kernel may drop", "%.1f MiB", float64(mapped)/mib)
 	said, err := os.ReadFile(filepath.Join(c.dir, "idle.log"))
 	if err != nil {
 		return err
 	}
 	for _, p := range heaviest(string(said), 4) {
-		c.fact("of it, before `main`: `"+p.name+"`", "%.2f ms, %.0f KiB in %d allocations", inMillis(p.took), float64(p.bytes)/1024, p.allocs)
+		c.fact("of its start, before `main`: `"+p.name+"`", "%.2f ms, %.0f KiB in %d allocations", inMillis(p.took), float64(p.bytes)/1024, p.allocs)
 	}
 	return nil
 }

@@ -139,14 +139,17 @@ func (d *Desk) Sent(ctx context.Context, m Message, s Sent) (err error) {
 	if s.Err == nil {
 		settle := &Settlement{Message: m.ID, Attempt: m.Attempt, State: Accepted, SID: s.SID, Adopted: s.Adopted}
 		err = d.Ledger.Save(ctx, Change{Settle: settle})
-		if errors.Is(err, ErrStale) && d.overtaken(ctx, m, s) {
+		overtaken := errors.Is(err, ErrStale) && d.overtaken(ctx, m, s)
+		if overtaken {
 			err = nil
 		}
 		if err != nil {
 			return err
 		}
 		m.State, m.SID = Accepted, s.SID
-		d.lately.text(m)
+		if !overtaken { // by a receipt, which knows more of the text than we do
+			d.lately.text(m)
+		}
 		country := m.Line.Number.Country()
 		d.breakers.close(country, d.now())
 		d.Watcher.Texted(m.Kind, Accepted, s.Segments, country, s.Took)

@@ -510,6 +510,32 @@ func TestATextIsLookedForWhereItMayNotBeRemembered(t *testing.T) {
 	}
 }
 
+// Nobody was told that the receipt was written, and then Twilio answered who
+// had the text sent: that it is taken is all that was known of it.
+func TestWhatOvertakesTheAnswerIsNotForgotten(t *testing.T) {
+	rows := flowtest.NewLedger()
+	s := flowtest.NewShop(t, rows)
+	s.Alone = true
+	s.Restart()
+	order := ask(t, s, ann)
+	m := message(t, s, order)
+	const sid = "SM00000000000000000000000000000001"
+	lost := errors.New("the answer to the commit was lost")
+	rows.Lose(lost)
+	if err := s.Desk.Receipt(ctx, flow.Receipt{Message: m.ID, SID: sid, Status: flow.StatusDelivered}); !errors.Is(err, lost) {
+		t.Fatalf("the receipt of unknown outcome is answered %v", err)
+	}
+	if err := s.Desk.Sent(ctx, m, flow.Sent{SID: sid}); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Desk.Receipt(ctx, flow.Receipt{Message: m.ID, SID: sid, Status: flow.StatusFailed, Code: 21610}); err != nil {
+		t.Fatal(err)
+	}
+	if c := conversation(t, s, order); c.State != flow.Asked {
+		t.Errorf("the text was delivered, and its order is %s (%s)", c.State, c.Failure)
+	}
+}
+
 // A meeting has the first two who read a message go on together.
 type meeting struct {
 	flow.Ledger

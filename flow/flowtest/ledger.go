@@ -29,6 +29,13 @@ type Ledger struct {
 	totals        map[string]int
 	receipts      []flow.Receipt
 	happenings    []flow.Happening
+	failing       *failing
+}
+
+// Failing is how the next save fails that nothing else is wrong with.
+type failing struct {
+	err     error
+	written bool
 }
 
 var _ flow.Ledger = (*Ledger)(nil)
@@ -157,8 +164,30 @@ func (l *Ledger) Save(ctx context.Context, ch flow.Change) error {
 	if err := l.check(ch); err != nil {
 		return err
 	}
+	fails := l.failing
+	l.failing = nil
+	if fails != nil && !fails.written {
+		return fails.err
+	}
 	l.write(ch)
+	if fails != nil {
+		return fails.err
+	}
 	return nil
+}
+
+// Refuse makes the next save, if nothing else is wrong with it, fail with err,
+// and write nothing.
+func (l *Ledger) Refuse(err error) { l.fail(failing{err: err}) }
+
+// Lose makes the next save, if nothing else is wrong with it, be written and
+// yet fail with err, as if the answer to a commit was lost.
+func (l *Ledger) Lose(err error) { l.fail(failing{err: err, written: true}) }
+
+func (l *Ledger) fail(f failing) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.failing = &f
 }
 
 // check refuses ch, in the port's order of precedence, and after that what

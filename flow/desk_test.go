@@ -1,8 +1,6 @@
 package flow_test
 
 import (
-	"flag"
-	"os"
 	"testing"
 
 	"github.com/countersign/countersign/flow"
@@ -12,16 +10,7 @@ import (
 // The fake is fast: two thousand histories always, a hundred thousand in a
 // soak; the same with real databases in internal/ledger.
 func TestHistories(t *testing.T) {
-	histories := "2000"
-	if os.Getenv("COUNTERSIGN_SOAK") != "" {
-		histories = "100000"
-	}
-	checks := flag.Lookup("rapid.checks").Value
-	before := checks.String()
-	t.Cleanup(func() { _ = checks.Set(before) })
-	if err := checks.Set(histories); err != nil {
-		t.Fatal(err)
-	}
+	flowtest.Often(t, 2000)
 	flowtest.TestHistories(t, func(testing.TB) flow.Ledger { return flowtest.NewLedger() }, nil)
 }
 

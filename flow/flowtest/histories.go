@@ -3,7 +3,10 @@ package flowtest
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
+	"os"
+	"strconv"
 	"testing"
 	"time"
 
@@ -12,6 +15,20 @@ import (
 
 	"github.com/countersign/countersign/flow"
 )
+
+// Often has [rapid.Check] try so many cases until t ends, and fifty times as
+// many in a soak.
+func Often(t *testing.T, cases int) {
+	if os.Getenv("COUNTERSIGN_SOAK") != "" {
+		cases *= 50
+	}
+	checks := flag.Lookup("rapid.checks").Value
+	before := checks.String()
+	t.Cleanup(func() { _ = checks.Set(before) })
+	if err := checks.Set(strconv.Itoa(cases)); err != nil {
+		t.Fatal(err)
+	}
+}
 
 // TestHistories lets customers, browsers, forgers and restarts do as they like
 // on a shop with a ledger that open opens, and holds every outcome against a

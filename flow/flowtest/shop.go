@@ -100,7 +100,8 @@ func (s *Shop) Pass(d time.Duration) {
 }
 
 // SendAll texts what waits to be texted: what this desk was nudged of, then
-// what the ledger says is due, until nothing is.
+// what the ledger says is due, until nothing is. A text that cannot be settled,
+// since the ledger was made to fail, is left alone until its lease ends.
 func (s *Shop) SendAll() {
 	s.t.Helper()
 	ctx := context.Background()
@@ -128,7 +129,7 @@ func (s *Shop) SendAll() {
 func (s *Shop) send(ctx context.Context, m flow.Message) {
 	s.t.Helper()
 	text, err := s.Desk.Text(ctx, m)
-	if errors.Is(err, flow.ErrDropped) || errors.Is(err, flow.ErrStale) {
+	if errors.Is(err, flow.ErrDropped) || errors.Is(err, flow.ErrStale) || errors.Is(err, errSave) {
 		return
 	}
 	if err != nil {
@@ -146,7 +147,7 @@ func (s *Shop) send(ctx context.Context, m flow.Message) {
 		}
 		for _, f := range found {
 			err := s.Desk.Sent(ctx, m, flow.Sent{SID: f.SID, Adopted: true, Began: sent.Began})
-			if err == nil || errors.Is(err, flow.ErrStale) {
+			if err == nil || errors.Is(err, flow.ErrStale) || errors.Is(err, errSave) {
 				return
 			}
 			if !errors.Is(err, flow.ErrClaimed) {
@@ -160,7 +161,7 @@ func (s *Shop) send(ctx context.Context, m flow.Message) {
 		sent.Posted = true
 		sent.SID, sent.Err = s.Sender.Send(ctx, text)
 	}
-	if err := s.Desk.Sent(ctx, m, sent); err != nil && !errors.Is(err, flow.ErrStale) {
+	if err := s.Desk.Sent(ctx, m, sent); err != nil && !errors.Is(err, flow.ErrStale) && !errors.Is(err, errSave) {
 		s.t.Fatalf("settle: %v", err)
 	}
 }

@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
@@ -19,6 +20,25 @@ func TestHistories(t *testing.T) {
 		cache.Ledger = file(tb)
 		return cache
 	}, func(flow.Ledger) { cache.Purge() })
+}
+
+func TestMemory(t *testing.T) {
+	flowtest.Often(t, 100)
+	for _, lines := range []int{1, 100} {
+		t.Run(fmt.Sprintf("caches of %d", lines), func(t *testing.T) {
+			// To make new ones each time would be most of the work.
+			var caches [flowtest.Caches]*Cache
+			for i := range caches {
+				caches[i] = Cached(nil, lines, 0)
+			}
+			flowtest.TestMemory(t, func(desk int, next flow.Ledger) flow.Ledger {
+				c := caches[desk]
+				c.Purge()
+				c.Ledger = next
+				return c
+			})
+		})
+	}
 }
 
 func TestRaces(t *testing.T) {

@@ -76,10 +76,13 @@ func drills() []drill {
 				}
 				// Two refusals are an alert. The breaker that the first one trips lets
 				// the next text try after 15 s, which at this pace is too late; a
-				// restart, which is what ops try too, closes it.
+				// restart, which is what ops try too, closes it. Prometheus has to
+				// see its counters at zero: one that comes back as it was has not
+				// grown.
 				s.american().asks(ctx)
 				pass(ctx, 2*time.Second)
 				s.crash()
+				pass(ctx, 2*time.Second)
 				s.american().asks(ctx)
 				s.american().asks(ctx)
 			},

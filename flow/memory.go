@@ -97,7 +97,7 @@ func (m *memory) unpack(n digits) LineID {
 
 // generation is how many ids generations remember at least, and twice that at
 // most.
-const generation = 1 << 16
+const generation = 1 << 15
 
 // Generations remember the latest. One that is full takes the place of the one
 // before.

@@ -49,8 +49,14 @@ func scrape(t *testing.T, shops []*shop, rules string, p pace) *prometheus {
 		"--web.listen-address="+listen, "--query.lookback-delta="+model.Duration(p.of(5*time.Minute)).String())
 	prom := &prometheus{t: t, url: "http://" + listen, step: p.of(interval)}
 	running := start(t, filepath.Join(dir, "prometheus.log"), cmd)
-	prom.began = time.Now()
 	answers(t, running, prom.url+"/-/ready")
+	// It takes some seconds until it looks for the first time, in which, at such
+	// a pace, all are Down.
+	ctx := t.Context()
+	for len(prom.now(ctx, `countersign_build_info`)) < len(shops) || len(prom.now(ctx, `ALERTS`)) > 0 {
+		pass(ctx, prom.step)
+	}
+	prom.began = time.Now()
 	return prom
 }
 

@@ -311,6 +311,17 @@ func (w *town) cycle(s *server, dice *rand.Rand, reached map[string]int) error {
 
 // settled waits until no text is to be sent.
 func (w *town) settled() error {
+	return w.until(`SELECT count(*) FROM messages WHERE state IN ('leased', 'waiting')`)
+}
+
+// delivered waits until the last receipt of every text has come, where none is
+// lost.
+func (w *town) delivered() error {
+	return w.until(`SELECT count(*) FROM messages WHERE status <> 'delivered'`)
+}
+
+// until waits for a count to become 0.
+func (w *town) until(count string) error {
 	db, err := openRows(w.set["DATABASE_URL"])
 	if err != nil {
 		return err
@@ -318,7 +329,7 @@ func (w *town) settled() error {
 	defer func() { _ = db.Close() }()
 	return until(w.ctx, func() (bool, error) {
 		var n int
-		err := db.QueryRowContext(w.ctx, `SELECT count(*) FROM messages WHERE state IN ('leased', 'waiting')`).Scan(&n)
+		err := db.QueryRowContext(w.ctx, count).Scan(&n)
 		return n == 0, err
 	})
 }

@@ -138,6 +138,13 @@ func (d *Desk) Sent(ctx context.Context, m Message, s Sent) (err error) {
 	}()
 	if s.Err == nil {
 		settle := &Settlement{Message: m.ID, Attempt: m.Attempt, State: Accepted, SID: s.SID, Adopted: s.Adopted}
+		if !s.Adopted {
+			// Twilio has it, whatever becomes of our row. Who waits for Twilio's
+			// answer has it now, and not a commit later.
+			taken := m
+			taken.State, taken.SID = Accepted, s.SID
+			d.awaited.tell(taken)
+		}
 		err = d.Ledger.Save(ctx, Change{Settle: settle})
 		overtaken := errors.Is(err, ErrStale) && d.overtaken(ctx, m, s)
 		if overtaken {

@@ -487,7 +487,7 @@ func TestAForeignWriterIsNotWrittenOver(t *testing.T) {
 		pgx.QueryExecModeSimpleProtocol); err != nil {
 		t.Fatal(err)
 	}
-	hasty(p)
+	p.outage.bridged = 0 // it loses each time: once is enough
 	line.Conversations = []flow.Conversation{{ID: flowtest.NewID(noon), State: flow.Asked, Created: noon}}
 	err := p.Save(t.Context(), flow.Change{Lines: []flow.Line{line}})
 	if state(err) != "40001" {

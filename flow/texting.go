@@ -297,7 +297,8 @@ func (t *turn) arrived(l *Line, m Message) {
 //
 // Two that contradict each other may come in the same instant. So each, once it
 // is written, looks at what the other may have done meanwhile: a bad one at the
-// text, a good one at the order.
+// text, a good one at the order. Who died or failed between the two looks when
+// the receipt is told again.
 func (d *Desk) Receipt(ctx context.Context, r Receipt) error {
 	r.At = d.now()
 	m, err := d.received(ctx, r)
@@ -326,7 +327,8 @@ func (d *Desk) Receipt(ctx context.Context, r Receipt) error {
 		err = d.receive(ctx, r, m, func(t *turn) { t.arrived(&t.lines[0], m) })
 	default:
 		err = d.Ledger.Save(ctx, Change{Receipt: &r})
-		if err == nil && moves && r.Status.Arrived() {
+		// Of one that is no news, the first telling may have got no further.
+		if err == nil && (r.Status.Arrived() || r.Status.Bad() && m.Status.Arrived()) {
 			err = d.reopen(ctx, m)
 		}
 	}

@@ -618,6 +618,75 @@ func TestABadReceiptHeardElsewhereWhileAGoodOneIsWritten(t *testing.T) {
 	}
 }
 
+// A failing ledger fails to answer what follows the save of a receipt, once.
+type failing struct {
+	flow.Ledger
+	failed atomic.Bool
+	saved  atomic.Bool
+}
+
+var errGone = errors.New("the database went away")
+
+func (f *failing) fails() bool { return f.saved.Load() && f.failed.CompareAndSwap(false, true) }
+
+func (f *failing) Save(ctx context.Context, ch flow.Change) error {
+	err := f.Ledger.Save(ctx, ch)
+	f.saved.Store(f.saved.Load() || err == nil && ch.Receipt != nil)
+	return err
+}
+
+func (f *failing) Reload(ctx context.Context, id flow.LineID) (flow.Line, error) {
+	if f.fails() {
+		return flow.Line{}, errGone
+	}
+	return f.Ledger.Reload(ctx, id)
+}
+
+func (f *failing) Message(ctx context.Context, id uuid.UUID) (flow.Message, error) {
+	if f.fails() {
+		return flow.Message{}, errGone
+	}
+	return f.Ledger.Message(ctx, id)
+}
+
+// What was written of a receipt, and not what was to follow, follows when it is
+// told again.
+func TestAReceiptThatWasInterruptedIsToldAgain(t *testing.T) {
+	for _, tt := range []struct{ meanwhile, interrupted flow.Status }{
+		{flow.StatusUndelivered, flow.StatusDelivered},
+		{flow.StatusDelivered, flow.StatusUndelivered},
+	} {
+		t.Run(string(tt.interrupted), func(t *testing.T) {
+			s := newShop(t)
+			id := ask(t, s, ann)
+			s.SendAll()
+			m := message(t, s, id)
+			tell := func(d *flow.Desk, status flow.Status) error {
+				return d.Receipt(ctx, flow.Receipt{Message: m.ID, SID: m.SID, Status: status, Code: 30003})
+			}
+			elsewhere, once := s.Desk, sync.Once{}
+			rows := s.Ledger
+			s.Ledger = &failing{Ledger: interrupted{rows, func() {
+				once.Do(func() {
+					if err := tell(elsewhere, tt.meanwhile); err != nil {
+						t.Error(err)
+					}
+				})
+			}}}
+			s.Restart()
+			if err := tell(s.Desk, tt.interrupted); !errors.Is(err, errGone) {
+				t.Fatalf("the receipt is answered %v", err)
+			}
+			if err := tell(s.Desk, tt.interrupted); err != nil {
+				t.Fatal(err)
+			}
+			if c, m := conversation(t, s, id), message(t, s, id); c.State != flow.Asked || m.Status != flow.StatusDelivered {
+				t.Errorf("the order is %s (%s), its text %s", c.State, c.Failure, m.Status)
+			}
+		})
+	}
+}
+
 func TestReceipts(t *testing.T) {
 	t.Run("before our 201 settles the text", func(t *testing.T) {
 		s := newShop(t)

@@ -38,8 +38,9 @@ type Cache struct {
 // mu makes one of two calls. Its keys are hashes, which are smaller than lines'
 // names, and whose rare collisions are misses.
 type shard struct {
-	mu    sync.Mutex
-	lines *expirable.LRU[uint64, flow.Packed]
+	mu        sync.Mutex
+	lines     *expirable.LRU[uint64, flow.Packed]
+	forgotten int // so many times
 }
 
 // Cached puts a cache of that many lines, at least 1, in front of next. A line
@@ -84,11 +85,22 @@ func (c *Cache) Line(ctx context.Context, id flow.LineID) (flow.Line, error) {
 	return c.Reload(ctx, id)
 }
 
-// Reload implements [flow.Ledger]: it reads through, and keeps what it read.
+// Reload implements [flow.Ledger]: it reads through, and keeps what it read,
+// unless something was forgotten meanwhile. That may have been what a later
+// save had kept, and nothing would tell that this is older.
 func (c *Cache) Reload(ctx context.Context, id flow.LineID) (flow.Line, error) {
+	s, key := c.place(id)
+	s.mu.Lock()
+	before := s.forgotten
+	s.mu.Unlock()
 	line, err := c.Ledger.Reload(ctx, id)
 	if err == nil && line.Version > 0 { // anybody's number could fill it with lines that are none
-		c.keep(&line)
+		packed := line.Pack()
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if s.forgotten == before {
+			s.keep(key, &line, packed)
+		}
 	}
 	return line, err
 }
@@ -130,21 +142,23 @@ func (c *Cache) saved(line flow.Line) {
 		return
 	}
 	arrange(&line)
-	c.keep(&line)
+	packed := line.Pack()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.keep(key, &line, packed)
 }
 
 func (c *Cache) forget(id flow.LineID) {
 	s, key := c.place(id)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.forgotten++
 	s.lines.Remove(key)
 }
 
 // keep keeps line unless a newer one is kept already: who read before another
-// saved may get here after.
-func (c *Cache) keep(line *flow.Line) {
-	s, key := c.place(line.LineID)
-	packed := line.Pack()
-	s.mu.Lock()
-	defer s.mu.Unlock()
+// saved may get here after. The shard is locked.
+func (s *shard) keep(key uint64, line *flow.Line, packed flow.Packed) {
 	if kept, ok := s.lines.Peek(key); ok && kept.Version() > line.Version && kept.Unpack().LineID == line.LineID {
 		return
 	}

@@ -189,6 +189,27 @@ func TestCacheKeepsTheNewer(t *testing.T) {
 	}
 }
 
+// Nor if what was kept has been forgotten meanwhile: a desk that is alone takes
+// what is kept for what is committed.
+func TestCacheKeepsNothingFromBeforeItForgot(t *testing.T) {
+	behind := &spy{Ledger: flowtest.NewLedger()}
+	c := Cached(behind, 10, 0)
+	line := saved(t, behind, flow.Line{LineID: lineID(1)})
+	behind.dawdle = func() {
+		behind.dawdle = nil
+		saved(t, c, line)
+		if err := c.Save(t.Context(), flow.Change{Lines: []flow.Line{line}}); !errors.Is(err, flow.ErrStale) {
+			t.Errorf("Save: %v, want %v", err, flow.ErrStale)
+		}
+	}
+	if v := lineOf(t, c, lineID(1)).Version; v != 1 {
+		t.Fatalf("the slow reader has version %d, want 1", v)
+	}
+	if v := lineOf(t, c, lineID(1)).Version; v != 2 {
+		t.Errorf("after the slow reader version %d is kept, want 2", v)
+	}
+}
+
 func TestCacheKeepsWhatWouldBeLoaded(t *testing.T) {
 	conversation := func(state flow.State, after time.Duration) flow.Conversation {
 		return flow.Conversation{

@@ -31,6 +31,15 @@ type breaker struct {
 	failures int
 }
 
+// left is how long it stays open; 0 if it is closed. If that is longer than any
+// stays, the clock was set back: when it was opened cannot be told.
+func (b breaker) left(now time.Time) time.Duration {
+	if left := b.until.Sub(now); left <= breakerLongest {
+		return max(0, left)
+	}
+	return 0
+}
+
 // trip opens the breaker of key, and returns how long for; 0 if it stays
 // closed. A country's stays closed where another text was taken an hour ago or
 // less: then it is that number's, not the country's, and nobody may shut a
@@ -43,8 +52,8 @@ func (b *breakers) trip(key string, now time.Time) time.Duration {
 	}
 	at := b.of[key]
 	// Texts that were under way together fail together: that is one failure.
-	if now.Before(at.until) {
-		return at.until.Sub(now)
+	if left := at.left(now); left > 0 {
+		return left
 	}
 	wait := min(breakerFirst<<min(at.failures, 10), breakerLongest)
 	if b.of == nil {
@@ -59,7 +68,7 @@ func (b *breakers) open(now time.Time) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for _, at := range b.of {
-		if now.Before(at.until) {
+		if at.left(now) > 0 {
 			return true
 		}
 	}
@@ -85,5 +94,5 @@ func (b *breakers) wait(n Number, now time.Time) time.Duration {
 	if len(b.of) == 0 {
 		return 0 // without asking for n's country, which is slow
 	}
-	return max(0, b.of[""].until.Sub(now), b.of[n.Country()].until.Sub(now))
+	return max(b.of[""].left(now), b.of[n.Country()].left(now))
 }

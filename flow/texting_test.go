@@ -228,6 +228,23 @@ func TestBreakerOfACountry(t *testing.T) {
 	}
 }
 
+// A clock that was far ahead, and is set right while a breaker is open, must not
+// keep it open for as long.
+func TestABreakerEndsThoughTheClockWentBack(t *testing.T) {
+	for _, class := range []flow.Class{flow.ClassConfig, flow.ClassCountry} {
+		t.Run(string(class), func(t *testing.T) {
+			s := newShop(t)
+			s.Sender.Refuse(&flow.SendError{Class: class, Err: errors.New("no")})
+			ask(t, s, ann)
+			s.SendAll()
+			s.Pass(-24 * time.Hour)
+			if _, err := s.Desk.Ask(ctx, flow.Asking{Browser: browser, Typed: bert.E164()}); err != nil {
+				t.Errorf("a new order after the clock went back: %v", err)
+			}
+		})
+	}
+}
+
 func TestTextsNotWorthSendingAreDropped(t *testing.T) {
 	for name, meanwhile := range map[string]func(*flowtest.Shop, uuid.UUID){
 		"declined": func(s *flowtest.Shop, o uuid.UUID) { _, _ = s.Desk.Decline(ctx, browser, o) },

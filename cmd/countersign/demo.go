@@ -67,6 +67,7 @@ func (c demoCommand) Run(ctx context.Context, w world) (err error) {
 	}
 	said := newLines(w.err)
 	defer func() { _ = said.Close() }() // it cannot fail
+	defer context.AfterFunc(ctx, said.End)()
 	log := logger(settings.Settings, said)
 	s, err := newService(ctx, settings, log, w.getenv)
 	if err != nil {

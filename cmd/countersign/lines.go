@@ -4,6 +4,7 @@ import (
 	"io"
 	"runtime"
 	"sync"
+	"time"
 )
 
 // lines write the log so that no customer waits for it: what is said while some
@@ -19,12 +20,17 @@ type lines struct {
 	changed  sync.Cond // of what follows
 	waiting  []byte
 	underWay bool
+	ending   bool
 	closed   bool
+	left     bool // with something unwritten
 }
 
 // mostWaiting is how many bytes may wait to be written. Who would say more
 // waits, and is not unheard.
 const mostWaiting = 256 << 10
+
+// lastWords is how long Close waits for what is still to be written.
+const lastWords = time.Second
 
 func newLines(to io.Writer) *lines {
 	l := &lines{to: to}
@@ -37,10 +43,13 @@ func newLines(to io.Writer) *lines {
 func (l *lines) Write(line []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for len(l.waiting) >= mostWaiting || l.closed && l.underWay {
+	for !l.ending && len(l.waiting) >= mostWaiting || l.closed && l.underWay && !l.left {
 		l.changed.Wait()
 	}
-	if l.closed {
+	switch {
+	case l.left, l.ending && len(l.waiting) >= mostWaiting:
+		return len(line), nil
+	case l.closed:
 		return l.to.Write(line)
 	}
 	l.waiting = append(l.waiting, line...)
@@ -70,12 +79,31 @@ func (l *lines) run() {
 	l.changed.Broadcast()
 }
 
-// Close returns when all is written. What is said later is written at once.
+// End is told when the process is to end. From then on nobody waits: a reader
+// who takes no more must not keep what was accepted from being finished, nor the
+// process from ending. What finds no room is unsaid.
+func (l *lines) End() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.ending = true
+	l.changed.Broadcast()
+}
+
+// Close returns when all is written, or after [lastWords]. What is said later is
+// written at once, or not at all.
 func (l *lines) Close() error {
+	patience := time.AfterFunc(lastWords, func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.left = l.underWay
+		l.changed.Broadcast()
+	})
+	defer patience.Stop()
+	l.End()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.closed = true
-	for l.underWay {
+	for l.underWay && !l.left {
 		l.changed.Wait()
 	}
 	return nil

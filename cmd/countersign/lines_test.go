@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 )
 
 // A slow writer writes when it is told to.
@@ -130,5 +131,36 @@ func TestLinesThatNobodyTakesStopNobody(t *testing.T) {
 	}
 	if err := l.Close(); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// A reader who takes no more keeps nobody who is to end.
+func TestNobodyWaitsForTheLogInTheEnd(t *testing.T) {
+	w := newSlowWriter()
+	l := newLines(w)
+	say(t, l, "one\n")
+	<-w.asked // and is never answered
+	say(t, l, strings.Repeat("x", mostWaiting))
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		say(t, l, "waits\n")
+		say(t, l, "stopping\n")
+		_ = l.Close()
+		say(t, l, "goodbye\n")
+	}()
+	select {
+	case <-ended:
+		t.Error("before the end, nobody waits")
+	case <-time.After(10 * time.Millisecond):
+	}
+	l.End()
+	select {
+	case <-ended:
+	case <-time.After(patience):
+		t.Fatal("they wait for a reader who takes no more")
+	}
+	if got := len(l.waiting); got != mostWaiting {
+		t.Errorf("%d bytes wait", got)
 	}
 }

@@ -50,6 +50,7 @@ func (c serveCommand) Run(ctx context.Context, w world) error {
 	spendMemory(settings.pinCache, w.getenv)
 	said := newLines(w.err)
 	defer func() { _ = said.Close() }() // it cannot fail
+	defer context.AfterFunc(ctx, said.End)()
 	s, err := newService(ctx, settings, logger(c.Settings, said), w.getenv)
 	if err != nil {
 		return err

@@ -41,6 +41,16 @@ type Line struct {
 	Topic uuid.UUID
 	// Conversations are the open ones, oldest first, and after them the Topic's.
 	Conversations []Conversation
+
+	country string // see Country
+}
+
+// Country is [Number.Country] of l's, which l remembers.
+func (l *Line) Country() string {
+	if l.country == "" {
+		l.country = l.Number.Country()
+	}
+	return l.country
 }
 
 // Clone returns a copy that shares nothing with l.

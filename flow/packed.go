@@ -21,6 +21,7 @@ func (l *Line) Pack() Packed {
 	p.number(l.Version)
 	p.text(string(l.Number))
 	p.text(l.Sender)
+	p.text(l.country)
 	p.time(l.OptedOut)
 	p.number(int64(l.Misses))
 	p.number(int64(l.Hints))
@@ -49,7 +50,7 @@ func (p Packed) Unpack() Line {
 	u := unpacker(p)
 	var l Line
 	l.Version = u.number()
-	l.Number, l.Sender = Number(u.text()), u.text()
+	l.Number, l.Sender, l.country = Number(u.text()), u.text(), u.text()
 	l.OptedOut = u.time()
 	l.Misses, l.Hints = int(u.number()), int(u.number())
 	for _, recent := range []*Recent{&l.Texts, &l.Serials, &l.Answers} {

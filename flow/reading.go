@@ -83,12 +83,13 @@ func Read(text string, s Situation) Reading {
 	pins := t.pins(s.Lengths)
 	said := t.speech()
 	r := Reading{Intent: IntentUnknown, Reference: t.reference()}
+	wordless := strings.Trim(said, "#@ ") == "" // most texts are a PIN and nothing else
 	switch {
-	case speak.no.MatchString(said):
+	case !wordless && speak.no.MatchString(said):
 		r.Intent = IntentNo
-	case speak.stops(said):
+	case !wordless && speak.stops(said):
 		r.Intent = IntentStop
-	case len(pins) > 0 && speak.declines(said):
+	case !wordless && len(pins) > 0 && speak.declines(said):
 		// Does the PIN confirm, or is it what they decline? Both are final.
 	case len(pins) > 1:
 		r.Intent = IntentPINs

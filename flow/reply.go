@@ -303,7 +303,7 @@ func (t *turn) answer(l *Line, c *Conversation, saying Saying) (string, error) {
 	if saying == Silence || !l.OptedOut.IsZero() {
 		return "", nil
 	}
-	if c == nil && len(l.Open()) == 0 && !slices.Contains(t.Rules.Countries, l.Number.Country()) {
+	if c == nil && len(l.Open()) == 0 && !slices.Contains(t.Rules.Countries, l.Country()) {
 		// A stranger from where we do not sell: an answer costs what a text does.
 		return "", nil
 	}

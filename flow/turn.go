@@ -146,7 +146,7 @@ func (t *turn) ends(l *Line, c *Conversation) {
 	if c.State == Confirmed || c.State == Declined && t.channel == Reply || len(l.Open()) == 0 {
 		l.Topic = c.ID
 	}
-	country, state, took := c.Line.Number.Country(), c.State, t.now.Sub(c.Created)
+	country, state, took := l.Country(), c.State, t.now.Sub(c.Created)
 	t.tells(func() { t.Watcher.Ended(country, state, t.channel, took) })
 }
 
@@ -252,7 +252,7 @@ func (t *turn) refusal(l *Line, c *Conversation, serial bool) Refusal {
 	if r := t.Rules.Guard.Text(l, c, serial, t.now); r.Reason != "" {
 		return r
 	}
-	if !slices.Contains(t.Rules.Countries, l.Number.Country()) {
+	if !slices.Contains(t.Rules.Countries, l.Country()) {
 		return Refusal{Reason: ReasonCountry} // of an order from before COUNTRIES was narrowed
 	}
 	if wait := t.breakers.wait(l.Number, t.now); wait > 0 {

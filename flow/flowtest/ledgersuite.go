@@ -33,7 +33,7 @@ func NewID(t time.Time) uuid.UUID {
 // SameRows compares what ledgers return: an empty list is as good as none.
 var SameRows = cmp.Options{
 	cmpopts.EquateEmpty(),
-	cmpopts.IgnoreUnexported(flow.Conversation{}),
+	cmpopts.IgnoreUnexported(flow.Line{}, flow.Conversation{}),
 }
 
 // lineID returns the n-th line of the suite.

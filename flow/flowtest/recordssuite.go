@@ -288,8 +288,8 @@ var recordPromises = map[string]func(shelf){
 
 	"steps are counted, of recent orders": func(s shelf) {
 		var events []flow.Happening
-		for i := range 3 {
-			order := NewID(noon.Add(time.Duration(i) * time.Minute))
+		for _, c := range s.orders(flow.Asked, flow.Asked, flow.Asked) {
+			order := c.ID
 			events = append(events,
 				flow.Happening{Order: order, At: noon, Event: flow.Ordered, From: flow.New, To: flow.Asked, Channel: flow.Web},
 				flow.Happening{Order: order, At: noon, Event: flow.Matched, From: flow.Asked, To: flow.Confirmed, Channel: flow.Reply})

@@ -202,7 +202,9 @@ func TestEveryColumnIsMoved(t *testing.T) {
 		for database, query := range map[string]string{
 			"PostgreSQL": fmt.Sprintf(`SELECT string_agg(attname, ' ' ORDER BY attname) FROM pg_attribute
 				WHERE attrelid = '%s'::regclass AND attnum > 0 AND NOT attisdropped AND attname <> 'rank'`, table.name),
-			"SQLite": fmt.Sprintf(`SELECT group_concat(name, ' ' ORDER BY name) FROM pragma_table_info('%s')`, table.name),
+			// What is folded into a column there is moved as the view that unfolds it.
+			"SQLite": fmt.Sprintf(`SELECT group_concat(name, ' ' ORDER BY name) FROM pragma_table_info('%s')
+				WHERE name NOT IN ('history', 'receipts')`, table.name),
 		} {
 			var columns string
 			var err error

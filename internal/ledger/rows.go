@@ -145,6 +145,46 @@ func parseHangs(text []byte) (orders []uuid.UUID, err error) {
 	return orders, nil
 }
 
+// history is what happened to an order, as its row holds it: JSON arrays, each
+// after a comma.
+func history(order uuid.UUID, events []flow.Happening) (string, error) {
+	var text []byte
+	for _, h := range events {
+		if h.Order != order {
+			continue
+		}
+		row, err := json.Marshal([...]any{orNull(h.At), h.Event, h.From, h.To, h.Channel, h.Note})
+		if err != nil {
+			return "", err
+		}
+		text = append(append(text, ','), row...)
+	}
+	return string(text), nil
+}
+
+// receipt is r as its message's row holds it: likewise. Told is how every
+// receipt begins that tells the same.
+func receipt(r flow.Receipt) (told, row string, err error) {
+	what, err := json.Marshal([...]any{r.SID, r.Status})
+	if err != nil {
+		return "", "", err
+	}
+	when, err := json.Marshal([...]any{r.Code, orNull(r.At)})
+	if err != nil {
+		return "", "", err
+	}
+	told = "," + string(what[:len(what)-1]) + ","
+	return told, told + string(when[1:]), nil
+}
+
+// orNull is a time as JSON in a row holds it.
+func orNull(t time.Time) any {
+	if t.IsZero() {
+		return nil
+	}
+	return t.UnixMilli()
+}
+
 // arrange puts a line's conversations into the port's order: the open ones,
 // oldest first, and after them the topic's. Others are left out.
 func arrange(l *flow.Line) {

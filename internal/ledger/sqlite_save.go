@@ -25,8 +25,8 @@ type statements struct {
 	// for checks
 	heard, version, place, lease, claimed, used, due *sql.Stmt
 	// for writes
-	line, conversation, message, settle, inbound, receipt, received,
-	event, spend, take *sql.Stmt
+	newLine, line, newConversation, conversation, happened, message, settle,
+	inbound, receipt, stray, spend, take *sql.Stmt
 }
 
 // isUnsettled says that it is not known what became of a message.
@@ -58,25 +58,22 @@ func (t *statements) sql() map[**sql.Stmt]string {
 		&t.due: `SELECT ` + messageColumns + ` FROM messages
 			WHERE ` + isOut + ` AND due <= ? ORDER BY due, id LIMIT ?`,
 
-		&t.line: `INSERT INTO lines (number, sender, version, opted_out, misses, hints,
-				texts, serials, answers, topic, conversations)
-			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-			ON CONFLICT DO UPDATE SET version = excluded.version, opted_out = excluded.opted_out,
-				misses = excluded.misses, hints = excluded.hints,
-				texts = excluded.texts, serials = excluded.serials, answers = excluded.answers,
-				topic = excluded.topic, conversations = excluded.conversations`,
-		&t.conversation: `INSERT INTO conversations (` + conversationColumns + `)
-			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-			ON CONFLICT DO UPDATE SET number = excluded.number, sender = excluded.sender,
-				browser = excluded.browser, state = excluded.state,
-				reference = excluded.reference, amount = excluded.amount, entries = excluded.entries,
-				complete = excluded.complete, proved = excluded.proved,
-				serial = excluded.serial, serial_key = excluded.serial_key,
-				serial_length = excluded.serial_length, serial_reference = excluded.serial_reference,
-				serial_amount = excluded.serial_amount, serial_expires = excluded.serial_expires,
-				misses = excluded.misses, texted = excluded.texted, message = excluded.message,
-				failure = excluded.failure, created = excluded.created,
-				deadline = excluded.deadline, ended = excluded.ended`,
+		// Of the next four, each pair has the same parameters.
+		&t.newLine: `INSERT INTO lines (version, opted_out, misses, hints,
+				texts, serials, answers, topic, conversations, number, sender)
+			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+		&t.line: `UPDATE lines SET version = ?, opted_out = ?, misses = ?, hints = ?,
+				texts = ?, serials = ?, answers = ?, topic = ?, conversations = ?
+			WHERE number = ? AND sender = ?`,
+		&t.newConversation: `INSERT INTO conversations (` + conversationColumns + `, history)
+			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+		&t.conversation: `UPDATE conversations SET number = ?2, sender = ?3, browser = ?4, state = ?5,
+				reference = ?6, amount = ?7, entries = ?8, complete = ?9, proved = ?10,
+				serial = ?11, serial_key = ?12, serial_length = ?13, serial_reference = ?14,
+				serial_amount = ?15, serial_expires = ?16, misses = ?17, texted = ?18, message = ?19,
+				failure = ?20, created = ?21, deadline = ?22, ended = ?23, history = history || ?24
+			WHERE id = ?1`,
+		&t.happened: `UPDATE conversations SET history = history || ? WHERE id = ?`,
 		&t.message: `INSERT INTO messages (` + messageColumns + `)
 			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
 		&t.settle: `UPDATE messages SET state = ?, unknown = ?, due = ?,
@@ -84,16 +81,18 @@ func (t *statements) sql() map[**sql.Stmt]string {
 			WHERE id = ? AND state = 'leased' AND attempt = ?`,
 		&t.inbound: `INSERT INTO inbound (sid, number, sender, at, read, conversation, reply)
 			VALUES (?, ?, ?, ?, ?, ?, ?)`,
-		&t.receipt: `INSERT INTO receipts (message, sid, status, code, at)
-			VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`,
 		// That there is a receipt settles an open outcome: Twilio has the text.
-		&t.received: `UPDATE messages SET sid = iif(sid = '', ?2, sid),
+		// One that is told again (?6 is how it begins) is the same one.
+		&t.receipt: `UPDATE messages SET sid = iif(sid = '', ?2, sid),
 				status = iif(` + rank + ` < ?3, ?4, status), code = iif(` + rank + ` < ?3, ?5, code),
 				state = iif(` + isUnsettled + `, 'accepted', state),
-				unknown = iif(` + isUnsettled + `, 0, unknown), due = iif(` + isUnsettled + `, NULL, due)
-			WHERE id = ?1 AND (` + rank + ` < ?3 OR ` + isUnsettled + ` OR sid = '' AND ?2 <> '')`,
-		&t.event: `INSERT INTO events (conversation, n, at, event, from_state, to_state, channel, note)
-			VALUES (?1, (SELECT coalesce(max(n), 0) + 1 FROM events WHERE conversation = ?1), ?2, ?3, ?4, ?5, ?6, ?7)`,
+				unknown = iif(` + isUnsettled + `, 0, unknown), due = iif(` + isUnsettled + `, NULL, due),
+				receipts = receipts || iif(instr(receipts, ?6), '', ?7)
+			WHERE id = ?1 AND (` + rank + ` < ?3 OR ` + isUnsettled + ` OR sid = '' AND ?2 <> ''
+				OR NOT instr(receipts, ?6))`,
+		&t.stray: `INSERT INTO stray_receipts (message, sid, status, code, at)
+			SELECT ?1, ?2, ?3, ?4, ?5 WHERE NOT EXISTS (SELECT 1 FROM messages WHERE id = ?1)
+			ON CONFLICT DO NOTHING`,
 		&t.spend: `INSERT INTO totals (name, used) VALUES (?, ?)
 			ON CONFLICT DO UPDATE SET used = used + excluded.used`,
 		&t.take: `UPDATE messages SET state = 'leased', attempt = ?, unknown = ?, due = ? WHERE id = ?`,
@@ -351,8 +350,16 @@ func (s *SQLite) place(order uuid.UUID) (line flow.LineID, state flow.State, err
 // write does what check has let through.
 func (s *SQLite) write(ch flow.Change) error {
 	for _, line := range ch.Lines {
-		if err := s.writeLine(line); err != nil {
+		if err := s.writeLine(line, ch.Events); err != nil {
 			return err
+		}
+	}
+	for _, h := range ch.Events {
+		if written(ch.Lines, h.Order) {
+			continue // with its order
+		}
+		if err := s.writeHappening(h); err != nil {
+			return fmt.Errorf("write event: %w", err)
 		}
 	}
 	for _, m := range ch.Messages {
@@ -381,12 +388,6 @@ func (s *SQLite) write(ch flow.Change) error {
 			return fmt.Errorf("write receipt: %w", err)
 		}
 	}
-	for _, h := range ch.Events {
-		if err := run(s.save.event, h.Order[:], millis(h.At), string(h.Event),
-			string(h.From), string(h.To), string(h.Channel), h.Note); err != nil {
-			return fmt.Errorf("write event: %w", err)
-		}
-	}
 	for _, t := range ch.Spend {
 		s.till[t.Total].spent += t.N
 	}
@@ -398,8 +399,29 @@ func run(stmt *sql.Stmt, args ...any) error {
 	return err
 }
 
-// writeLine writes a line and the conversations listed on it.
-func (s *SQLite) writeLine(l flow.Line) error {
+// affects is run of what may find no row, and reports whether it did find one.
+func affects(stmt *sql.Stmt, args ...any) (bool, error) {
+	result, err := stmt.ExecContext(unhurried, args...)
+	if err != nil {
+		return false, err
+	}
+	n, err := result.RowsAffected()
+	return n > 0, err
+}
+
+// written reports whether that order is written with one of lines.
+func written(lines []flow.Line, order uuid.UUID) bool {
+	for _, l := range lines {
+		if c := l.Find(order); c != nil && !c.Unchanged {
+			return true
+		}
+	}
+	return false
+}
+
+// writeLine writes a line, the conversations listed on it, and what of events
+// happened to these.
+func (s *SQLite) writeLine(l flow.Line, events []flow.Happening) error {
 	for _, c := range l.Conversations {
 		if c.Unchanged {
 			continue
@@ -408,32 +430,63 @@ func (s *SQLite) writeLine(l flow.Line) error {
 		if err != nil {
 			return fmt.Errorf("write order form: %w", err)
 		}
+		happened, err := history(c.ID, events)
+		if err != nil {
+			return fmt.Errorf("write events: %w", err)
+		}
 		// Where it is listed is where it is: on l.
-		if err := run(s.save.conversation,
+		row := []any{
 			c.ID[:], l.Number.E164(), l.Sender, c.Browser[:], string(c.State),
 			c.Named.Reference, c.Named.Amount, form, c.Complete, millis(c.Proved),
 			c.Serial.N, c.Serial.Key, c.Serial.Length, c.Serial.Named.Reference, c.Serial.Named.Amount,
 			millis(c.Serial.Expires), c.Misses, millis(c.Texted), optional(c.Message), string(c.Failure),
-			millis(c.Created), millis(c.Deadline), millis(c.Ended),
-		); err != nil {
+			millis(c.Created), millis(c.Deadline), millis(c.Ended), happened,
+		}
+		there, err := affects(s.save.conversation, row...)
+		if err == nil && !there {
+			err = run(s.save.newConversation, row...)
+		}
+		if err != nil {
 			return fmt.Errorf("write order: %w", err)
 		}
 	}
-	if err := run(s.save.line,
-		l.Number.E164(), l.Sender, l.Version+1, millis(l.OptedOut), l.Misses, l.Hints,
+	write := s.save.line
+	if l.Version == 0 {
+		write = s.save.newLine
+	}
+	if err := run(write, l.Version+1, millis(l.OptedOut), l.Misses, l.Hints,
 		recent(l.Texts), recent(l.Serials), recent(l.Answers), optional(l.Topic), hangs(l),
+		l.Number.E164(), l.Sender,
 	); err != nil {
 		return fmt.Errorf("write line: %w", err)
 	}
 	return nil
 }
 
-// writeReceipt keeps r and moves its message's status up.
-func (s *SQLite) writeReceipt(r flow.Receipt) error {
-	if err := run(s.save.receipt, r.Message[:], r.SID, string(r.Status), r.Code, millis(r.At)); err != nil {
+// writeHappening writes what left its order as it was.
+func (s *SQLite) writeHappening(h flow.Happening) error {
+	happened, err := history(h.Order, []flow.Happening{h})
+	if err != nil {
 		return err
 	}
-	return run(s.save.received, r.Message[:], r.SID, r.Status.Rank(), string(r.Status), r.Code)
+	there, err := affects(s.save.happened, happened, h.Order[:])
+	if err == nil && !there {
+		err = flow.ErrNotFound
+	}
+	return err
+}
+
+// writeReceipt keeps r and moves its message's status up.
+func (s *SQLite) writeReceipt(r flow.Receipt) error {
+	told, row, err := receipt(r)
+	if err != nil {
+		return err
+	}
+	there, err := affects(s.save.receipt, r.Message[:], r.SID, r.Status.Rank(), string(r.Status), r.Code, told, row)
+	if err != nil || there {
+		return err
+	}
+	return run(s.save.stray, r.Message[:], r.SID, string(r.Status), r.Code, millis(r.At))
 }
 
 // Take implements [flow.Ledger].

@@ -124,7 +124,7 @@ func (s *SQLite) openWrites(ctx context.Context) (err error) {
 		"_synchronous": {"FULL"},
 		"_pragma": {
 			"wal_autocheckpoint(0)", // the checkpointer does that
-			"cache_size(-16384)",    // KiB: numbers and sids are written all over the place
+			"cache_size(-32768)",    // KiB: numbers and sids are written all over the place
 		},
 	}))
 	if err != nil {

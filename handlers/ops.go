@@ -1,7 +1,9 @@
 package handlers
 
 import (
+	"cmp"
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -9,6 +11,7 @@ import (
 	"net/http"
 	"runtime/debug"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -38,7 +41,7 @@ type OpsLedger interface {
 // the secret.
 type Setting struct{ Name, Value, Help string }
 
-// OpsConfig is what the ops pages are made of. All of it is required.
+// OpsConfig is what the ops pages are made of. All of it but Trace is required.
 type OpsConfig struct {
 	Desk   OpsDesk
 	Ledger OpsLedger
@@ -47,8 +50,10 @@ type OpsConfig struct {
 	Rules flow.Rules
 	// Settings are those in force.
 	Settings []Setting
-	Log      *slog.Logger
-	Now      func() time.Time
+	// Trace follows a request, as [Config]'s does. Nil for nobody who does.
+	Trace func(r *http.Request, id string) (context.Context, func(route, method string, status int))
+	Log   *slog.Logger
+	Now   func() time.Time
 }
 
 // Ops answers the ops pages below /ops/. It is for the private listener alone:
@@ -69,8 +74,11 @@ func NewOps(c OpsConfig) (*Ops, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the ops pages: %w", err)
 	}
+	if c.Trace == nil {
+		c.Trace = untraced
+	}
 	o := &Ops{OpsConfig: c, pages: pages}
-	o.handler = o.safeguard(http.NewCrossOriginProtection().Handler(o.routes()))
+	o.handler = o.follow(o.safeguard(http.NewCrossOriginProtection().Handler(o.routes())))
 	return o, nil
 }
 
@@ -125,6 +133,25 @@ type mute struct{ http.ResponseWriter }
 func (mute) WriteHeader(int)             {}
 func (mute) Write(b []byte) (int, error) { return len(b), nil }
 
+// follow gives each request its id and a line in the log, as customers' have:
+// what is done by hand must be found again, with the text that it led to.
+func (o *Ops) follow(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		began := o.Now()
+		rec := &record{ResponseWriter: w, id: rand.Text()}
+		ctx, answered := o.Trace(r, rec.id)
+		r = r.WithContext(context.WithValue(ctx, recordKey{}, rec))
+		w.Header().Set("X-Request-Id", rec.id)
+		next.ServeHTTP(rec, r)
+		answered(rec.route, usualMethod(r.Method), cmp.Or(rec.status, http.StatusOK))
+		level := slog.LevelInfo
+		if rec.route == "/ops/static/{file}" {
+			level = slog.LevelDebug
+		}
+		rec.log(r, o.Log, level, o.Now().Sub(began))
+	})
+}
+
 // safeguard sets the headers that every answer has. No page has a script.
 func (o *Ops) safeguard(next http.Handler) http.Handler {
 	headers := safeguards("default-src 'none'; style-src 'self'; img-src 'self' data:; " +
@@ -142,11 +169,13 @@ const opsWithin = 10 * time.Second
 // handle adapts h to net/http. It alone logs and renders errors.
 func (o *Ops) handle(h handler) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
+		_, route, _ := strings.Cut(r.Pattern, " ")
+		seen(r).route = strings.TrimSuffix(route, "{$}")
 		ctx, cancel := context.WithTimeout(r.Context(), opsWithin)
 		defer cancel()
 		defer func() {
 			if p := recover(); p != nil { // it may hold a number: only its kind is told
-				o.Log.ErrorContext(ctx, "panic", "route", r.Pattern, "panic", fmt.Sprintf("%T", p), "stack", string(debug.Stack()))
+				o.Log.ErrorContext(ctx, "panic", "route", seen(r).route, "panic", fmt.Sprintf("%T", p), "stack", string(debug.Stack()))
 				o.fail(w, r, errors.New("panic"))
 			}
 		}()
@@ -164,7 +193,7 @@ func (o *Ops) fail(w http.ResponseWriter, r *http.Request, err error) {
 	case e == errNoOrder: // which is in words for customers
 		e = &refusal{Status: http.StatusNotFound, Message: "There is no such order."}
 	case !known:
-		o.Log.ErrorContext(r.Context(), "ops page failed", "route", r.Pattern, "error", err)
+		o.Log.ErrorContext(r.Context(), "ops page failed", "route", seen(r).route, "error", err)
 		e = &refusal{Status: http.StatusInternalServerError, Message: "That failed; the log says why."}
 		if errors.Is(err, context.DeadlineExceeded) {
 			e = &refusal{Status: http.StatusServiceUnavailable, Message: "The database took too long. Ask for less, or look at it first."}

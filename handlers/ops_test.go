@@ -541,3 +541,42 @@ func TestOpsRefuses(t *testing.T) {
 		})
 	}
 }
+
+// What ops ask is logged as what customers ask is: by the route's pattern,
+// under the id that the answer has, and so is what it leads to.
+func TestOpsRequestsAreLogged(t *testing.T) {
+	o := newOffice(t)
+	o.ops.Log = slog.New(Logged(slog.NewTextHandler(&o.log, nil)))
+	order := "/ops/orders/" + o.order("(415) 555-0123").ID.String()
+	for _, tt := range []struct {
+		name, method, path string
+		fields             url.Values
+		lines              []string
+	}{
+		{"a list", "GET", "/ops/?state=asked", nil, []string{"msg=request route=/ops/ method=GET status=200 took="}},
+		{"a search", "POST", "/ops/find", url.Values{"q": {"+14155550123"}}, []string{"msg=request route=/ops/find method=POST status=200 took="}},
+		{"by hand", "POST", order + "/decline", nil, []string{`msg="ops by hand" what=decline`, "msg=request route=/ops/orders/{id}/decline method=POST status=303 took="}},
+		{"nothing", "GET", "/ops/4155550123", nil, []string{`msg=request route="" method=GET status=404 took=`}},
+		{"a method of nobody's", "4155550123", "/ops/", nil, []string{`msg=request route="" method=other status=405 took=`}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			o.log.Reset()
+			id := o.do(tt.method, tt.path, tt.fields).Header().Get("X-Request-Id")
+			if len(id) != 26 {
+				t.Errorf("X-Request-Id: %q", id)
+			}
+			lines := strings.Split(strings.TrimSpace(o.log.String()), "\n")
+			if len(lines) != len(tt.lines) {
+				t.Fatalf("%d lines, want %d:\n%s", len(lines), len(tt.lines), o.log.String())
+			}
+			for i, want := range tt.lines {
+				if !strings.Contains(lines[i], want) || !strings.HasSuffix(lines[i], " request_id="+id) {
+					t.Errorf("%s\nis not %s … of %s", lines[i], want, id)
+				}
+			}
+			if strings.Contains(o.log.String(), "4155550123") {
+				t.Errorf("the log holds what was typed: %s", o.log.String())
+			}
+		})
+	}
+}

@@ -327,6 +327,13 @@ func (rec *record) Write(b []byte) (int, error) {
 // Unwrap lets an [http.ResponseController] through.
 func (rec *record) Unwrap() http.ResponseWriter { return rec.ResponseWriter }
 
+// log writes the request's line: the route's pattern, never the path or the
+// query, which are the visitor's.
+func (rec *record) log(r *http.Request, log *slog.Logger, level slog.Level, took time.Duration) {
+	log.LogAttrs(r.Context(), level, "request", slog.String("route", rec.route),
+		slog.String("method", usualMethod(r.Method)), slog.Int("status", cmp.Or(rec.status, http.StatusOK)), slog.Duration("took", took))
+}
+
 type recordKey struct{}
 
 // seen returns r's record, which [Server.measure] made.
@@ -356,9 +363,7 @@ func (s *Server) measure(next http.Handler) http.Handler {
 			if rec.route == "/healthz" || rec.route == "/readyz" || rec.route == "/static/{file}" {
 				level = slog.LevelDebug
 			}
-			// The pattern, never the path or the query: those are the visitor's.
-			s.Log.LogAttrs(r.Context(), level, "request", slog.String("route", rec.route),
-				slog.String("method", usualMethod(r.Method)), slog.Int("status", status), slog.Duration("took", took))
+			rec.log(r, s.Log, level, took)
 			if tooLate { // for an answer: let the client see that it broke off
 				panic(http.ErrAbortHandler)
 			}

@@ -36,7 +36,7 @@ const (
 // of an hour with a thousand looks in it.
 func (t *Traces) Request(r *http.Request, id string) (context.Context, func(route, method string, status int)) {
 	path := r.URL.Path
-	if t == nil || path == "/healthz" || path == "/readyz" || strings.HasPrefix(path, "/static/") || strings.HasSuffix(path, "/live") {
+	if t == nil || path == "/healthz" || path == "/readyz" || strings.HasPrefix(path, "/static/") || strings.HasPrefix(path, "/ops/static/") || strings.HasSuffix(path, "/live") {
 		return r.Context(), func(string, string, int) {}
 	}
 	ctx, span := t.tracer.Start(r.Context(), "request", trace.WithNewRoot(),

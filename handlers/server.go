@@ -310,6 +310,9 @@ type record struct {
 	status int // 0 until it is written
 	// repeated reports that the webhook came before, and was answered as then.
 	repeated bool
+	// askedBy is the id of the request that asked for the text whose receipt
+	// this is; empty if it is none, or nobody knows.
+	askedBy string
 }
 
 func (rec *record) WriteHeader(status int) {

@@ -154,6 +154,9 @@ func (s *Server) status(w http.ResponseWriter, r *http.Request) error {
 			return errNoPage
 		}
 	}
+	if asker, told := strings.CutPrefix(r.URL.RawQuery, askedParam); told {
+		seen(r).askedBy = asker // our own words: they are signed
+	}
 	rc, err := twiml.ReadReceipt(form, s.AccountSID)
 	if err != nil {
 		return misread(err)

@@ -120,7 +120,7 @@ func newService(ctx context.Context, c checked, log *slog.Logger, getenv func(st
 		return nil, err
 	}
 	s.outbox = outbox.New(outbox.Config{
-		Ledger: s.ledger, Clerk: desk, Sender: s.traces.Sender(sender), Trace: s.traces.Text, At: at, Now: clock, Log: s.log,
+		Ledger: s.ledger, Clerk: desk, Sender: s.traces.Sender(sender), Trace: s.traces.Text, Asker: handlers.Asker, At: at, Now: clock, Log: s.log,
 	})
 
 	verifier, err := twiml.NewVerifier(c.authTokens...)
@@ -160,8 +160,10 @@ func (s *service) desk(c checked) (*flow.Desk, *twilio.Client, error) {
 		APIURL: c.apiURL.String(), AccountSID: c.TwilioAccountSID, AuthToken: c.authTokens[0],
 		APIKey: c.TwilioAPIKey, APISecret: c.TwilioAPISecret,
 		From: c.from(), MessagingServiceSID: c.TwilioMessagingServiceSID, Now: clock,
-		Transport:      s.traces.Transport(twilio.NewTransport()),
-		StatusCallback: func(message uuid.UUID) string { return receipts + message.String() },
+		Transport: s.traces.Transport(twilio.NewTransport()),
+		StatusCallback: func(ctx context.Context, message uuid.UUID) string {
+			return receipts + message.String() + handlers.AskedBy(ctx)
+		},
 	})
 	if err != nil {
 		return nil, nil, err

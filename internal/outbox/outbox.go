@@ -24,6 +24,9 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/google/uuid"
+	"github.com/hashicorp/golang-lru/v2/expirable"
+
 	"github.com/countersign/countersign/flow"
 )
 
@@ -68,6 +71,10 @@ type Config struct {
 	// At is called at the named points of every text, for tests that kill the
 	// process there; nil for none.
 	At func(Point, flow.Message)
+	// Asker returns what of a context a text that waits for another try is to
+	// keep, so that it still knows who asked for it. It must hold on to nothing
+	// of the request. Nil keeps nothing.
+	Asker func(context.Context) context.Context
 	// Trace follows one try to text a message: it returns the context to work
 	// in, and what to call at the end. Nil for nobody who does.
 	Trace func(context.Context, flow.Message) (context.Context, func())
@@ -92,6 +99,9 @@ type Outbox struct {
 	held atomic.Int64
 	// freed has a token when a worker has become free.
 	freed chan struct{}
+	// askers are for whom the texts that were put off last are, for as long as
+	// this process lives: the ledger does not know.
+	askers *expirable.LRU[uuid.UUID, context.Context]
 
 	mu      sync.Mutex
 	closed  bool
@@ -103,6 +113,10 @@ type job struct {
 	ctx context.Context
 	flow.Message
 }
+
+// askersKept is more texts than wait at one time, but when Twilio is down for
+// hours; some hundred bytes each.
+const askersKept = 10_000
 
 // New returns an outbox; it does nothing before [Outbox.Run].
 func New(c Config) *Outbox {
@@ -124,8 +138,12 @@ func New(c Config) *Outbox {
 	if c.Trace == nil {
 		c.Trace = func(ctx context.Context, _ flow.Message) (context.Context, func()) { return ctx, func() {} }
 	}
+	if c.Asker == nil {
+		c.Asker = func(context.Context) context.Context { return context.Background() }
+	}
 	return &Outbox{
 		Config: c,
+		askers: expirable.NewLRU[uuid.UUID, context.Context](askersKept, nil, 0),
 		// As many as the workers get through in about the time that a lease
 		// has to spare. What would wait longer is better off in the ledger,
 		// where other processes see it.
@@ -240,7 +258,11 @@ func (o *Outbox) take(ctx context.Context) (more bool) {
 		return false
 	}
 	for _, m := range due {
-		o.Nudge(ctx, m)
+		if asker, ok := o.askers.Get(m.ID); ok {
+			o.Nudge(asker, m)
+		} else {
+			o.Nudge(ctx, m)
+		}
 	}
 	return len(due) == free
 }
@@ -268,6 +290,7 @@ func (o *Outbox) lapse(ctx context.Context) {
 // giveBack ends the lease on a message that was not texted under it, which
 // makes it due after a while.
 func (o *Outbox) giveBack(ctx context.Context, m flow.Message, after time.Duration) {
+	o.askers.Add(m.ID, o.Asker(ctx))
 	ctx, cancel := context.WithTimeout(ctx, o.Deadline)
 	defer cancel()
 	if err := o.save(ctx, m, flow.Waiting, o.now().Add(after)); err != nil && !errors.Is(err, flow.ErrStale) {

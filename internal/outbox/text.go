@@ -196,6 +196,11 @@ func (o *Outbox) within(m flow.Message) time.Duration {
 // the sid is another message's, and m still unsettled.
 func (o *Outbox) settle(ctx context.Context, m flow.Message, s flow.Sent) (claimed bool) {
 	o.At(BeforeSettle, m)
+	if s.Err != nil {
+		o.askers.Add(m.ID, o.Asker(ctx))
+	} else {
+		o.askers.Remove(m.ID)
+	}
 	// At least the margin, if the clock jumped: whether the lease is lost is
 	// for the ledger to say.
 	ctx, cancel := context.WithTimeout(ctx, max(m.Due.Sub(o.now()), o.margin()))

@@ -3,6 +3,7 @@ package outbox
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -323,6 +324,69 @@ func TestWhatCannotBeRenderedIsTriedAgain(t *testing.T) {
 		b.is(m, flow.Accepted, 1)
 		if n := b.sender.Looked(); n != 0 {
 			t.Errorf("it was looked for %d times", n)
+		}
+	})
+}
+
+// However often it is tried, a text's work knows who asked for it, and keeps
+// no more of the asker's context than that. Another process never knew.
+func TestEveryTryKnowsTheAsker(t *testing.T) {
+	type key struct{}
+	var askers []any
+	kept := func(c *Config) {
+		c.Asker = func(ctx context.Context) context.Context {
+			return context.WithValue(context.Background(), key{}, ctx.Value(key{}))
+		}
+		c.Trace = func(ctx context.Context, _ flow.Message) (context.Context, func()) {
+			askers = append(askers, ctx.Value(key{}))
+			return ctx, func() {}
+		}
+	}
+	for _, tt := range []struct {
+		name  string
+		fails func(*bench)
+	}{
+		{"Twilio was too busy", func(b *bench) {
+			b.sender.Refuse(&flow.SendError{Class: flow.ClassRetry, Err: errors.New("refused")})
+		}},
+		{"the outcome was unknown", func(b *bench) { b.sender.Lose() }},
+		{"it could not be rendered", func(b *bench) {
+			b.clerk.err = errDown
+			time.AfterFunc(time.Second, func() {
+				b.clerk.mu.Lock()
+				defer b.clerk.mu.Unlock()
+				b.clerk.err = nil
+			})
+		}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			askers = nil
+			inBubble(t, func(b *bench) {
+				b.start()
+				tt.fails(b)
+				m := b.write()
+				b.Nudge(context.WithValue(context.Background(), key{}, "ada"), m)
+				pass(time.Minute)
+				b.is(m, flow.Accepted, 1)
+				if n := b.askers.Len(); n != 0 {
+					t.Errorf("%d askers are kept of texts that have left", n)
+				}
+			}, kept)
+			if !slices.Equal(askers, []any{"ada", "ada"}) {
+				t.Errorf("the tries are for %v", askers)
+			}
+		})
+	}
+	t.Run("by another process", func(t *testing.T) {
+		askers = nil
+		inBubble(t, func(b *bench) {
+			b.write()
+			pass(flow.Lease + time.Second)
+			b.start()
+			pass(time.Minute)
+		}, kept)
+		if !slices.Equal(askers, []any{nil}) {
+			t.Errorf("the tries are for %v", askers)
 		}
 	})
 }

@@ -2,6 +2,7 @@ package twilio_test
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"io"
 	"net/http"
@@ -50,7 +51,7 @@ func atBooth(t *testing.T, c twilio.Config) flowtest.SenderBench {
 	transport := &http.Transport{}
 	t.Cleanup(transport.CloseIdleConnections)
 	c.APIURL, c.AccountSID, c.AuthToken = server.URL, phonebooth.DefaultAccountSid, phonebooth.DefaultAuthToken
-	c.StatusCallback = func(m uuid.UUID) string { return "https://shop.example/status/" + m.String() }
+	c.StatusCallback = func(_ context.Context, m uuid.UUID) string { return "https://shop.example/status/" + m.String() }
 	c.Transport = transport
 	client, err := twilio.New(c)
 	if err != nil {

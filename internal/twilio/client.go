@@ -54,9 +54,9 @@ type Config struct {
 	// texts for us.
 	From                string
 	MessagingServiceSID string
-	// StatusCallback returns the URL that receipts of a message are posted to;
-	// nil asks for none.
-	StatusCallback func(message uuid.UUID) string
+	// StatusCallback returns the URL that receipts of a message are posted to, in
+	// the context that the message is sent in; nil asks for none.
+	StatusCallback func(ctx context.Context, message uuid.UUID) string
 	// Timeout bounds each request, 0 for [flow.Deadline].
 	Timeout time.Duration
 	// Transport carries the requests, nil for [NewTransport]'s.
@@ -72,7 +72,7 @@ type Client struct {
 	base                   *url.URL
 	messages               string      // the URL that texts are posted to
 	headers                http.Header // of every request
-	callback               func(uuid.UUID) string
+	callback               func(context.Context, uuid.UUID) string
 	timeout                time.Duration
 	transport              http.RoundTripper
 	now                    func() time.Time
@@ -181,7 +181,7 @@ func (c *Client) Send(ctx context.Context, t flow.Text) (string, error) {
 		form.Set("From", c.from)
 	}
 	if c.callback != nil {
-		form.Set("StatusCallback", c.callback(t.Message))
+		form.Set("StatusCallback", c.callback(ctx, t.Message))
 	}
 
 	call := c.newCall(ctx)

@@ -1,6 +1,7 @@
 package twilio
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"net"
@@ -79,7 +80,9 @@ func (f *far) client(t *testing.T, options ...func(*Config)) *Client {
 	t.Cleanup(transport.CloseIdleConnections)
 	c := Config{
 		APIURL: f.URL, AccountSID: account, AuthToken: token, From: from, Transport: transport,
-		StatusCallback: func(m uuid.UUID) string { return "https://shop.example/webhooks/twilio/status/" + m.String() },
+		StatusCallback: func(_ context.Context, m uuid.UUID) string {
+			return "https://shop.example/webhooks/twilio/status/" + m.String()
+		},
 	}
 	for _, option := range options {
 		option(&c)

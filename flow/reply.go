@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"strings"
 	"time"
@@ -67,7 +68,12 @@ func (d *Desk) Hear(ctx context.Context, h Heard) (Answer, error) {
 	case err != nil:
 		return a, err
 	default:
-		d.Log.InfoContext(ctx, "heard", "sid", h.SID, "read", in.Read, "order", in.Order, "answer", saying, "silent", a.Text == "")
+		about := slog.Attr{} // which is left out
+		if in.Order != uuid.Nil {
+			about = slog.String("order", in.Order.String())
+		}
+		d.Log.LogAttrs(ctx, slog.LevelInfo, "heard", slog.String("sid", h.SID), slog.String("read", string(in.Read)),
+			about, slog.String("answer", string(saying)), slog.Bool("silent", a.Text == ""))
 	}
 	d.heard.Add(strings.Clone(h.SID), a) // h's is a piece of the whole form, with the text in it
 	return a, nil

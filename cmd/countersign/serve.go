@@ -253,7 +253,7 @@ func (s *service) run(ctx context.Context) error {
 	for i, server := range []*http.Server{s.public, s.ops} {
 		go func() { failed <- server.Serve(s.listens[i]) }()
 	}
-	s.log.InfoContext(ctx, "serving", "version", buildVersion(), "public", s.listens[0].Addr(), "ops", s.listens[1].Addr())
+	s.log.InfoContext(ctx, "serving", "version", buildVersion(), "public", s.listens[0].Addr().String(), "ops", s.listens[1].Addr().String())
 
 	var err error
 	select {

@@ -25,8 +25,8 @@ var money = board{
 				about: "Of the PINs that were compared, the share that was wrong. People mistype a few in a hundred; guessers miss nearly always.",
 				steps: rising(0.2, 0.5), runbook: "pinsguessed",
 				queries: []query{{expr: whole(missed + " / (" + compared + " > 0)")}}},
-			{kind: number, title: "Opt-outs", wide: 4, unit: count, empty: "none",
-				about:   "Texts that Twilio refused, since the customer had opted out at Twilio.",
+			{kind: number, title: "Opted out at Twilio", wide: 4, unit: count, empty: "none",
+				about:   "Texts that Twilio refused, since the customer had opted out there and we did not know. Who texts us STOP is not texted again, so not here: their orders become unreachable, and /ops/flow counts them as stopped.",
 				queries: []query{{expr: `round(sum(increase(countersign_text_errors_total{*,class="opted_out"}[$__range])))`}}},
 		}},
 		{title: "By country", panels: []panel{

@@ -57,9 +57,16 @@ func (c ordersCommand) Run(ctx context.Context, w world) (err error) {
 		return err
 	}
 	t := tabwriter.NewWriter(w.out, 0, 0, 2, ' ', 0)
-	_, _ = fmt.Fprintln(t, "MADE\tORDER\tNUMBER\tSTATE\tID") // errors come with Flush
+	_, _ = fmt.Fprintln(t, "MADE\tORDER\tNUMBER\tSTATE\tLAST TEXT\tID") // errors come with Flush
 	for _, o := range found.Rows {
-		_, _ = fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\n", stamp(o.Created), o.Named.Reference, o.Line.Number.Masked(), o.State, o.ID)
+		state, texted := string(o.State), "–"
+		if o.State.Open() && o.Failure != "" {
+			state += " (" + string(o.Failure) + ")"
+		}
+		if !o.Texted.IsZero() {
+			texted = stamp(o.Texted)
+		}
+		_, _ = fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\n", stamp(o.Created), o.Named.Reference, o.Line.Number.Masked(), state, texted, o.ID)
 	}
 	if err := t.Flush(); err != nil {
 		return err

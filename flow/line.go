@@ -26,7 +26,8 @@ type Line struct {
 	// Version counts the saves of the line; 0 before the first.
 	Version int64
 	// OptedOut is when the customer told us to stop; zero if they did not, or
-	// took it back.
+	// took it back. If it is Twilio that told us, by refusing a text, it is when
+	// that text was created.
 	OptedOut time.Time
 	// Misses counts the wrong PINs given by reply since the newest serial on
 	// this line. It is the line's, since a wrong PIN names no order.

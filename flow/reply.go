@@ -93,6 +93,7 @@ func (t *turn) read(l *Line, h Heard, in *Inbound) (Saying, *Conversation) {
 	}
 	switch in.Read {
 	case IntentStop:
+		l.OptedOut = t.now
 		t.stop(l)
 		return Silence, nil
 	case IntentStart:
@@ -255,12 +256,9 @@ func (t *turn) hint(l *Line) (Saying, *Conversation) {
 	}
 }
 
-// stop notes an opt-out. It is the line's: no order on it is texted any more.
+// stop acts on an opt-out. It is the line's: no order on it is texted any more.
 func (t *turn) stop(l *Line) {
 	t.touch(l)
-	if l.OptedOut.IsZero() {
-		l.OptedOut = t.now
-	}
 	for _, c := range l.Open() {
 		if c.State == Asked {
 			c.Failure = ClassOptedOut

@@ -267,6 +267,9 @@ func (d *Desk) fail(ctx context.Context, m Message, settle Settlement, class Cla
 // bounced acts on a text that will not arrive.
 func (t *turn) bounced(l *Line, m Message, class Class) {
 	if class == ClassOptedOut {
+		if l.OptedOut.IsZero() {
+			l.OptedOut = m.Created // which tells what told us, see arrived
+		}
 		t.stop(l)
 		return
 	}
@@ -284,8 +287,19 @@ func (t *turn) undelivered(l *Line, c *Conversation, class Class) {
 	}
 }
 
-// arrived takes back that a text bounced. A carrier's last word may come late.
+// arrived takes back that a text bounced. A carrier's last word may come late,
+// and contradict an opt-out that no customer told us of.
 func (t *turn) arrived(l *Line, m Message) {
+	if !l.OptedOut.IsZero() && l.OptedOut.Equal(m.Created) {
+		l.OptedOut = time.Time{}
+		t.touch(l)
+		for _, c := range l.Open() {
+			if c.State == Unreachable && c.Failure == ClassOptedOut {
+				t.happens(l, c, Arrived, "")
+				c.Failure = ClassNone
+			}
+		}
+	}
 	if c := l.Find(m.Order); c != nil && c.State == Unreachable && c.Message == m.ID && l.OptedOut.IsZero() {
 		t.happens(l, c, Arrived, "")
 		c.Failure = ClassNone

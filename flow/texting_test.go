@@ -407,23 +407,31 @@ func TestAPINThatExpiresBeforeItLeavesIsReplaced(t *testing.T) {
 // Receipts come in any order, several times, or not at all: the same ones lead
 // to the same end, also where they contradict each other.
 func TestReceiptsInAnyOrder(t *testing.T) {
-	for _, alone := range []bool{true, false} {
-		t.Run(fmt.Sprintf("alone %t", alone), func(t *testing.T) { receiptsInAnyOrder(t, alone) })
+	for _, alone := range []bool{false, true} {
+		for _, codes := range []map[flow.Status]int{
+			{flow.StatusFailed: 30008, flow.StatusUndelivered: 30003},
+			{flow.StatusFailed: 21610, flow.StatusUndelivered: 21610},
+		} {
+			t.Run(fmt.Sprintf("alone %t, by %d", alone, codes[flow.StatusFailed]), func(t *testing.T) {
+				receiptsInAnyOrder(t, alone, codes)
+			})
+		}
 	}
 }
 
-func receiptsInAnyOrder(t *testing.T, alone bool) {
+func receiptsInAnyOrder(t *testing.T, alone bool, codes map[flow.Status]int) {
 	most := 4
 	if os.Getenv("COUNTERSIGN_SOAK") != "" {
 		most = 6
 	}
-	codes := map[flow.Status]int{flow.StatusFailed: 30008, flow.StatusUndelivered: 30003}
 	words := []flow.Status{flow.StatusQueued, flow.StatusSent, flow.StatusFailed, flow.StatusUndelivered, flow.StatusDelivered, "teleported"}
 	type end struct {
-		Status  flow.Status
-		State   flow.State
-		Failure flow.Class
+		Status   flow.Status
+		State    flow.State
+		Failure  flow.Class
+		OptedOut bool
 	}
+	optedOut := codes[flow.StatusFailed] == 21610
 	ends := map[string]end{} // by which receipts they were
 	var s *flowtest.Shop
 	n := 0
@@ -443,7 +451,11 @@ func receiptsInAnyOrder(t *testing.T, alone bool) {
 			}
 		}
 		c := conversation(t, s, id)
-		got := end{message(t, s, id).Status, c.State, c.Failure}
+		line, err := s.Ledger.Line(ctx, c.Line)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := end{message(t, s, id).Status, c.State, c.Failure, !line.OptedOut.IsZero()}
 		which := fmt.Sprint(slices.Sorted(slices.Values(receipts)))
 		if first, ok := ends[which]; ok && got != first {
 			t.Fatalf("%v lead to %v, in another order to %v", receipts, got, first)
@@ -457,15 +469,15 @@ func receiptsInAnyOrder(t *testing.T, alone bool) {
 	}
 	follow(nil)
 	for which, want := range map[string]end{
-		"[]":                             {"", flow.Asked, ""},
-		"[teleported]":                   {"", flow.Asked, ""},
-		"[queued sent]":                  {flow.StatusSent, flow.Asked, ""},
-		"[delivered queued sent sent]":   {flow.StatusDelivered, flow.Asked, ""},
-		"[queued sent undelivered]":      {flow.StatusUndelivered, flow.Unreachable, s.Sender.Class(30003)},
-		"[failed sent undelivered]":      {flow.StatusUndelivered, flow.Unreachable, s.Sender.Class(30003)},
-		"[failed failed]":                {flow.StatusFailed, flow.Unreachable, s.Sender.Class(30008)},
-		"[delivered failed undelivered]": {flow.StatusDelivered, flow.Asked, ""},
-		"[delivered sent teleported]":    {flow.StatusDelivered, flow.Asked, ""},
+		"[]":                             {"", flow.Asked, "", false},
+		"[teleported]":                   {"", flow.Asked, "", false},
+		"[queued sent]":                  {flow.StatusSent, flow.Asked, "", false},
+		"[delivered queued sent sent]":   {flow.StatusDelivered, flow.Asked, "", false},
+		"[queued sent undelivered]":      {flow.StatusUndelivered, flow.Unreachable, s.Sender.Class(codes[flow.StatusUndelivered]), optedOut},
+		"[failed sent undelivered]":      {flow.StatusUndelivered, flow.Unreachable, s.Sender.Class(codes[flow.StatusUndelivered]), optedOut},
+		"[failed failed]":                {flow.StatusFailed, flow.Unreachable, s.Sender.Class(codes[flow.StatusFailed]), optedOut},
+		"[delivered failed undelivered]": {flow.StatusDelivered, flow.Asked, "", false},
+		"[delivered sent teleported]":    {flow.StatusDelivered, flow.Asked, "", false},
 	} {
 		if got, ok := ends[which]; !ok || got != want {
 			t.Errorf("%s lead to %v, want %v", which, got, want)

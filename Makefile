@@ -9,6 +9,7 @@ MODULES     := $(patsubst %/go.mod,%,$(shell find . -name go.mod -not -path '*/n
 CODE        := $(filter-out ./tools,$(MODULES)) # tools has pins and no packages
 VERSION     := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 TESTTIMEOUT ?= 15m
+PARTS       := go test -run '^$$' -bench . -benchmem -benchtime 0.3s -count 6 ./flow ./twiml ./internal/ledger
 BENCH       ?= -out ../docs/performance.md # -help lists what else there is
 
 .DEFAULT_GOAL := help
@@ -58,11 +59,14 @@ bench: ## measure the service beside a limit server, in ratios (two cores, minut
 	go -C bench run . $(BENCH)
 
 .PHONY: bench-go
-bench-go: ## run the benchmarks, in a form that benchstat compares
-	go test -run '^$$' -bench . -benchmem ./...
+bench-go: ## run the Go benchmarks, and compare them with those of the last release
+	mkdir -p bin
+	$(PARTS) | tee bin/parts.txt
+	$(TOOL) benchstat docs/bench/parts.txt bin/parts.txt
 
 .PHONY: bench-baseline
-bench-baseline: ## write what the roads allocate now to docs/bench/allocs.txt
+bench-baseline: ## write what parts cost and roads allocate now to docs/bench
+	$(PARTS) > docs/bench/parts.txt
 	go -C bench test -count=1 -run '^TestAllocations$$' . -update
 
 .PHONY: screenshots

@@ -15,7 +15,7 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/pressly/goose/v3"
-	_ "modernc.org/sqlite" // the driver
+	"modernc.org/sqlite"
 
 	"github.com/countersign/countersign/flow"
 )
@@ -118,6 +118,10 @@ func openSQLite(ctx context.Context, databaseURL string, o options) (_ *SQLite, 
 
 // openWrites migrates the tables and starts the writer.
 func (s *SQLite) openWrites(ctx context.Context) (err error) {
+	// fdatasync(2) keeps all that a commit has written. fsync would also wait
+	// for the file system to note when that was. Where there is no fdatasync,
+	// it is fsync still.
+	_, _ = sqlite.Fdatasync(true)
 	s.writes, err = sql.Open("sqlite", dsn(s.path, url.Values{
 		"_journal_mode": {"WAL"},
 		// A commit that is answered for survives a power cut.

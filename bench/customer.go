@@ -131,7 +131,7 @@ func wrong(pin string) string {
 
 // messageSID makes a MessageSid of a road's n-th text.
 func messageSID(road string, n int) string {
-	return fmt.Sprintf("SM%016x%016x", fold(road), n)
+	return fmt.Sprintf("SM%016x%016x", uint64(n)*0x9e3779b97f4a7c15, fold(road)) //nolint:gosec // scattered, as Twilio's are
 }
 
 // fold makes a number of a name.

@@ -72,8 +72,10 @@ func held(c *Conversation, ch Channel, r Refusal, now time.Time) Happening {
 
 // held notes, with whatever else the turn writes, that the guard refused a
 // text about c.
-func (t *turn) held(c *Conversation, r Refusal) {
-	t.change.Events = append(t.change.Events, held(c, t.channel, r, t.now))
+func (t *turn) held(l *Line, c *Conversation, r Refusal) {
+	if !t.unanswered(l) {
+		t.change.Events = append(t.change.Events, held(c, t.channel, r, t.now))
+	}
 	t.tells(func() { t.Watcher.Refused(r.Reason) })
 }
 

@@ -164,7 +164,7 @@ func (t *turn) guess(l *Line, r Reading) (Saying, *Conversation) {
 		return AnswerLocked, about
 	case SayExpired:
 		if refusal := t.textAgain(l, about); refusal.Reason != "" {
-			t.held(about, refusal)
+			t.held(l, about, refusal)
 			return AnswerNoMore, about
 		}
 		return AnswerExpired, about
@@ -227,7 +227,7 @@ func (t *turn) anew(l *Line, reference string) (Saying, *Conversation) {
 	case ReasonSoon:
 		return AnswerOnItsWay, c
 	default:
-		t.held(c, refusal)
+		t.held(l, c, refusal)
 		return AnswerNoMore, c
 	}
 }
@@ -285,7 +285,7 @@ func (t *turn) start(l *Line, h Heard, r Reading) (Saying, *Conversation) {
 		ev = Renewed
 	}
 	if refusal := t.refusal(l, c, ev == Renewed); refusal.Reason != "" {
-		t.held(c, refusal)
+		t.held(l, c, refusal)
 		return AnswerNoMore, c
 	}
 	t.happens(l, c, ev, "")

@@ -112,7 +112,7 @@ func (d *Desk) expire(ctx context.Context, m Message) error {
 			return nil
 		}
 		if r := t.refusal(l, c, true); r.Reason != "" {
-			t.held(c, r)
+			t.held(l, c, r)
 			t.undelivered(l, c, ClassExpired)
 			return nil
 		}

@@ -865,6 +865,37 @@ func TestATryThatIsBarredWritesNothing(t *testing.T) {
 	}
 }
 
+// Whoever texts us a thousand times must not make the history of an order a
+// thousand lines longer: each of them is read and written again with the next.
+func TestTextsThatAreNotAnsweredWriteNoHistory(t *testing.T) {
+	for _, tt := range []struct {
+		name, body      string
+		before, between time.Duration
+	}{
+		{"PINs without a try left", "000000", 0, 0},
+		{"PINs after their time", "000000", 25 * time.Hour, 0},
+		{"NEW, which the guard refuses", "NEW", 0, time.Minute},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			ledger := flowtest.NewLedger()
+			s := flowtest.NewShop(t, ledger)
+			order := ask(t, s, ann)
+			s.Pass(tt.before)
+			texts := func(n int) int {
+				for range n {
+					hear(t, s, ann, tt.body)
+					s.Pass(tt.between)
+				}
+				return len(ledger.Happenings(order))
+			}
+			before := texts(30)
+			if after := texts(100); after != before {
+				t.Errorf("its history grew from %d to %d", before, after)
+			}
+		})
+	}
+}
+
 func TestManyOrdersLapse(t *testing.T) {
 	s := newShop(t)
 	s.Rules.Guard.PerDay = 1000

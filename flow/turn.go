@@ -211,7 +211,7 @@ func (t *turn) text(l *Line, c *Conversation) {
 func (t *turn) judge(l *Line, g Guess) (*Conversation, Event, Effect) {
 	c, ev := Judge(l, g, t.now)
 	t.tells(func() { t.Watcher.Checked(g.Channel, ev) })
-	if then := Confirmation.Next(c.State, ev); g.Channel == Web && (ev == Barred || ev == Late) {
+	if then := Confirmation.Next(c.State, ev); (ev == Barred || ev == Late) && (g.Channel == Web || t.unanswered(l)) {
 		// Nothing changes, and nothing is written: whoever has no tries left
 		// may not fill our disk with them either.
 		t.leaves(c, ev)
@@ -232,6 +232,12 @@ func (t *turn) judge(l *Line, g Guess) (*Conversation, Event, Effect) {
 		}
 	}
 	return c, ev, say
+}
+
+// unanswered reports that l has texted us so often that we have fallen silent.
+// What it then asks for in vain is no longer written into its orders' histories.
+func (t *turn) unanswered(l *Line) bool {
+	return t.channel == Reply && t.Rules.Guard.Answer(l, t.now).Reason != ""
 }
 
 // textAgain has c's PIN texted once more: the same one while it is good, else a

@@ -254,6 +254,7 @@ func (s *service) run(ctx context.Context) error {
 		go func() { failed <- server.Serve(s.listens[i]) }()
 	}
 	s.log.InfoContext(ctx, "serving", "version", buildVersion(), "public", s.listens[0].Addr().String(), "ops", s.listens[1].Addr().String())
+	returnMemory()
 
 	var err error
 	select {

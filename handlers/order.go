@@ -9,7 +9,6 @@ import (
 	"strings"
 
 	"github.com/google/uuid"
-	"github.com/gorilla/mux"
 
 	"github.com/countersign/countersign/flow"
 	"github.com/countersign/countersign/twiml"
@@ -92,7 +91,7 @@ func readID(s string) (uuid.UUID, error) {
 // there is no such order.
 func (s *Server) visit(r *http.Request) (flow.Browser, uuid.UUID, error) {
 	b := s.visitorOf(r)
-	id, err := readID(mux.Vars(r)["id"])
+	id, err := readID(seen(r).vars["id"])
 	if err != nil || b == (flow.Browser{}) {
 		return b, id, errNoOrder
 	}

@@ -19,7 +19,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/gorilla/mux"
 	"golang.org/x/text/language"
 	"golang.org/x/text/language/display"
 
@@ -157,7 +156,7 @@ func (a asset) version() string { return a.hash[:12] }
 // any other, perhaps of a page that another release served, is asked about
 // each time.
 func (s *Server) static(w http.ResponseWriter, r *http.Request) error {
-	return serveAsset(w, r, s.pages.assets, mux.Vars(r)["file"])
+	return serveAsset(w, r, s.pages.assets, seen(r).vars["file"])
 }
 
 func serveAsset(w http.ResponseWriter, r *http.Request, assets map[string]asset, file string) error {

@@ -266,7 +266,14 @@ func (s *Server) routes() http.Handler {
 	router.NotFoundHandler = s.handle(func(http.ResponseWriter, *http.Request) error {
 		return errNoPage
 	})
-	return router
+	// The router would tell of the route and its variables by two copies of the
+	// request.
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		var match mux.RouteMatch
+		router.Match(r, &match) // there is a handler of what is not found
+		seen(r).vars = match.Vars
+		match.Handler.ServeHTTP(w, r)
+	})
 }
 
 // route answers one path: by its methods, or by 405 and what they are. It
@@ -307,7 +314,8 @@ type record struct {
 	http.ResponseWriter
 	id     string
 	route  string
-	status int // 0 until it is written
+	vars   map[string]string // of the path, by their names in the route
+	status int               // 0 until it is written
 	// repeated reports that the webhook came before, and was answered as then.
 	repeated bool
 	// askedBy is the id of the request that asked for the text whose receipt

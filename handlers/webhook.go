@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-	"github.com/gorilla/mux"
 
 	"github.com/countersign/countersign/flow"
 	"github.com/countersign/countersign/metrics"
@@ -149,7 +148,7 @@ func (s *Server) status(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	var message uuid.UUID
-	if id, named := mux.Vars(r)["message"]; named {
+	if id, named := seen(r).vars["message"]; named {
 		if message, err = readID(id); err != nil {
 			return errNoPage
 		}

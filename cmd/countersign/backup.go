@@ -14,7 +14,7 @@ type backupCommand struct {
 
 // Run copies the database while it is served.
 func (c backupCommand) Run(ctx context.Context, w world) error {
-	databaseURL, err := c.url(w.getenv)
+	databaseURL, err := c.url(w.getenv, w.readFile)
 	if err != nil {
 		return err
 	}

@@ -61,7 +61,7 @@ func (c demoCommand) Run(ctx context.Context, w world) (err error) {
 		PINLength:        "6", PINTTL: "24h", OrderTTL: "72h", PINCache: "100000",
 		TextsPerDay: "2000", TextsPerNumber: "20/24h", RequestsPerIP: "300/1h",
 		LogFormat: "text", LogLevel: c.LogLevel,
-	}.Check(func(string) string { return "" })
+	}.Check(func(string) string { return "" }, w.readFile)
 	if err != nil {
 		return fmt.Errorf("the demo's own settings: %w", err)
 	}

@@ -27,7 +27,7 @@ type doctorCommand struct {
 // for one receipt of a text that never was; see [doctor.webhooks]. It fails if
 // there is a problem.
 func (c doctorCommand) Run(ctx context.Context, w world) error {
-	settings, err := c.Check(w.getenv)
+	settings, err := c.Check(w.getenv, w.readFile)
 	d := doctor{checked: settings, refused: err, now: clock, free: freeSpace}
 	findings := d.examine(ctx)
 

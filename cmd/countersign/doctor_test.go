@@ -107,7 +107,7 @@ func newPatient(t *testing.T, changes ...func(*Settings)) *patient {
 	for _, change := range changes {
 		change(&served)
 	}
-	settings, err := served.Check(noEnv)
+	settings, err := served.Check(noEnv, os.ReadFile)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -131,7 +131,7 @@ func (p *patient) seen(t *testing.T, check string, changes ...func(*doctor)) []f
 
 func seenOf(t *testing.T, s Settings, check string, changes ...func(*doctor)) []finding {
 	t.Helper()
-	settings, err := s.Check(noEnv)
+	settings, err := s.Check(noEnv, os.ReadFile)
 	d := doctor{checked: settings, refused: err, now: time.Now, free: freeSpace}
 	for _, change := range changes {
 		change(&d)
@@ -348,7 +348,7 @@ func TestDoctorNeverTellsASecret(t *testing.T) {
 		http.Redirect(w, r, "https://user:"+p.OpsToken+"@shop.example/?key="+patientKey, http.StatusFound)
 		return true
 	})
-	settings, err := p.Check(noEnv)
+	settings, err := p.Check(noEnv, os.ReadFile)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -821,7 +821,7 @@ func TestDoctorLooksAtWebhooks(t *testing.T) {
 // What the doctor takes for the service's words are the service's words.
 func TestDoctorReadsRefusals(t *testing.T) {
 	p := newPatient(t)
-	settings, err := p.Check(noEnv)
+	settings, err := p.Check(noEnv, os.ReadFile)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -23,10 +23,7 @@ import (
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	err := stepDown(os.Getenv)
-	if err == nil {
-		err = run(ctx, os.Args[1:], os.Getenv, os.Stdout, os.Stderr)
-	}
+	err := run(ctx, os.Args[1:], os.Getenv, os.Stdout, os.Stderr)
 	stop()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "countersign:", err)
@@ -50,6 +47,7 @@ type commands struct {
 // world is what a command has of the world besides its flags.
 type world struct {
 	getenv   func(string) string
+	readFile func(string) ([]byte, error) // of secrets
 	out, err io.Writer
 }
 
@@ -75,8 +73,22 @@ func run(ctx context.Context, args []string, getenv func(string) string, out, er
 	if err != nil {
 		return err
 	}
+	readFile, err := stepDown(getenv, databaseURL(command))
+	if err != nil {
+		return err
+	}
 	command.BindTo(ctx, (*context.Context)(nil))
-	return command.Run(world{getenv, out, errs})
+	return command.Run(world{getenv, readFile, out, errs})
+}
+
+// databaseURL is the setting of the command that was chosen; empty if it has none.
+func databaseURL(command *kong.Context) string {
+	for _, flag := range command.Flags() {
+		if flag.Name == "database-url" {
+			return flag.Target.String()
+		}
+	}
+	return ""
 }
 
 // logger writes what Settings ask for.

@@ -17,7 +17,7 @@ import (
 
 // lookInto opens the database for reading, beside whoever serves it.
 func (d database) lookInto(ctx context.Context, w world) (flow.Ledger, error) {
-	databaseURL, err := d.url(w.getenv)
+	databaseURL, err := d.url(w.getenv, w.readFile)
 	if err != nil {
 		return nil, err
 	}

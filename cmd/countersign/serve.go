@@ -43,7 +43,7 @@ type serveCommand struct {
 
 // Run serves until ctx ends.
 func (c serveCommand) Run(ctx context.Context, w world) error {
-	settings, err := c.Check(w.getenv)
+	settings, err := c.Check(w.getenv, w.readFile)
 	if err != nil {
 		return fmt.Errorf("the settings are not complete:\n%w", err)
 	}

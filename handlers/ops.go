@@ -41,7 +41,7 @@ type OpsLedger interface {
 // the secret.
 type Setting struct{ Name, Value, Help string }
 
-// OpsConfig is what the ops pages are made of. All of it but Trace is required.
+// OpsConfig is what the ops pages are made of. All of it is required.
 type OpsConfig struct {
 	Desk   OpsDesk
 	Ledger OpsLedger
@@ -50,15 +50,13 @@ type OpsConfig struct {
 	Rules flow.Rules
 	// Settings are those in force.
 	Settings []Setting
-	// Trace follows a request, as [Config]'s does. Nil for nobody who does.
-	Trace func(r *http.Request, id string) (context.Context, func(route, method string, status int))
-	Log   *slog.Logger
-	Now   func() time.Time
+	Log      *slog.Logger
+	Now      func() time.Time
 }
 
 // Ops answers the ops pages below /ops/. It is for the private listener alone:
-// who may ask is decided in front of it, but for posts from another site, which
-// it refuses. Every number is masked until it is asked for by a POST.
+// [Follow] must stand in front of it, and who may ask is decided there too, but
+// for posts from another site, which it refuses. Every number is masked until it is asked for by a POST.
 type Ops struct {
 	OpsConfig
 	pages   *opsPages
@@ -74,11 +72,8 @@ func NewOps(c OpsConfig) (*Ops, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the ops pages: %w", err)
 	}
-	if c.Trace == nil {
-		c.Trace = untraced
-	}
 	o := &Ops{OpsConfig: c, pages: pages}
-	o.handler = o.follow(o.safeguard(http.NewCrossOriginProtection().Handler(o.routes())))
+	o.handler = o.safeguard(http.NewCrossOriginProtection().Handler(o.routes()))
 	return o, nil
 }
 
@@ -133,22 +128,30 @@ type mute struct{ http.ResponseWriter }
 func (mute) WriteHeader(int)             {}
 func (mute) Write(b []byte) (int, error) { return len(b), nil }
 
-// follow gives each request its id and a line in the log, as customers' have:
-// what is done by hand must be found again, with the text that it led to.
-func (o *Ops) follow(next http.Handler) http.Handler {
+// Follow gives each request to the private listener its id and a line in the
+// log, as customers' have: what is done by hand must be found again, with the
+// text that it led to. Where next is a [http.ServeMux], it names the route of
+// what is not Ops'. A trace is as [Config]'s; nil for nobody who does.
+func Follow(next http.Handler, trace func(*http.Request, string) (context.Context, func(route, method string, status int)), log *slog.Logger, now func() time.Time) http.Handler {
+	if trace == nil {
+		trace = untraced
+	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		began := o.Now()
+		began := now()
 		rec := &record{ResponseWriter: w, id: rand.Text()}
-		ctx, answered := o.Trace(r, rec.id)
+		ctx, answered := trace(r, rec.id)
 		r = r.WithContext(context.WithValue(ctx, recordKey{}, rec))
 		w.Header().Set("X-Request-Id", rec.id)
 		next.ServeHTTP(rec, r)
+		if rec.route == "" && r.Pattern != "" {
+			rec.route = r.Pattern[strings.IndexByte(r.Pattern, '/'):]
+		}
 		answered(rec.route, usualMethod(r.Method), cmp.Or(rec.status, http.StatusOK))
 		level := slog.LevelInfo
-		if rec.route == "/ops/static/{file}" {
+		if rec.route == "/ops/static/{file}" || rec.route == "/metrics" {
 			level = slog.LevelDebug
 		}
-		rec.log(r, o.Log, level, o.Now().Sub(began))
+		rec.log(r, log, level, now().Sub(began))
 	})
 }
 

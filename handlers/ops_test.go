@@ -82,6 +82,9 @@ func (o *office) lastText(to flow.Number) string {
 	return ""
 }
 
+// listener answers as the private one does.
+func (o *office) listener() http.Handler { return Follow(o.ops, nil, o.ops.Log, o.Now) }
+
 // do asks for a page; fields make it a POST, as from a form of ours.
 func (o *office) do(method, path string, fields url.Values) *httptest.ResponseRecorder {
 	o.t.Helper()
@@ -91,7 +94,7 @@ func (o *office) do(method, path string, fields url.Values) *httptest.ResponseRe
 		r.Header.Set("Sec-Fetch-Site", "same-origin")
 	}
 	w := httptest.NewRecorder()
-	o.ops.ServeHTTP(w, r)
+	o.listener().ServeHTTP(w, r)
 	return w
 }
 
@@ -358,7 +361,7 @@ func TestOpsByHand(t *testing.T) {
 			r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "http://localhost:9091"+path, nil)
 			r.Header.Set("Sec-Fetch-Site", "cross-site")
 			w := httptest.NewRecorder()
-			o.ops.ServeHTTP(w, r)
+			o.listener().ServeHTTP(w, r)
 			if w.Code != http.StatusForbidden {
 				t.Errorf("%s for another site: %d, want 403", what, w.Code)
 			}
@@ -404,7 +407,7 @@ func TestOpsFromTextsThatFailToTheOrdersByThreeClicks(t *testing.T) {
 	if err := o.Desk.Receipt(t.Context(), flow.Receipt{Message: m.ID, SID: m.SID, Status: flow.StatusUndelivered, Code: 30007}); err != nil {
 		t.Fatal(err)
 	}
-	private := httptest.NewServer(o.ops)
+	private := httptest.NewServer(o.listener())
 	t.Cleanup(private.Close)
 	b := (&shop{t: t, url: private.URL}).browse()
 	b.do(

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -16,6 +17,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/countersign/countersign/flow"
+	"github.com/countersign/countersign/handlers"
 	"github.com/countersign/countersign/metrics"
 )
 
@@ -126,12 +128,24 @@ func TestTrusted(t *testing.T) {
 			r.RemoteAddr, r.Host = tt.from, tt.host
 			tt.bring(r)
 			w := httptest.NewRecorder()
-			trusted(tt.token, http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})).ServeHTTP(w, r)
+			var said bytes.Buffer
+			log := slog.New(slog.NewTextHandler(&said, nil))
+			trusted(tt.token, log, http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})).ServeHTTP(w, r)
 			if w.Code != tt.status {
 				t.Errorf("%d, want %d", w.Code, tt.status)
 			}
 			if asks := strings.Join(w.Header().Values("WWW-Authenticate"), ", "); (w.Code == 401) != strings.HasPrefix(asks, "Basic ") {
 				t.Errorf("WWW-Authenticate: %s", asks)
+			}
+			want := ""
+			switch {
+			case w.Code == 403:
+				want = `level=WARN msg="ops refused" reason="not this machine" from=`
+			case w.Code == 401 && r.Header.Get("Authorization") != "":
+				want = `level=WARN msg="ops refused" reason="wrong token" from=`
+			}
+			if !strings.Contains(said.String(), want) || (want == "") != (said.Len() == 0) || strings.Contains(said.String(), token[:5]) {
+				t.Errorf("the log says %q, want %q", &said, want)
 			}
 		})
 	}
@@ -140,7 +154,7 @@ func TestTrusted(t *testing.T) {
 // Profiles are there for those who look after the service; what it was started
 // with, which may hold its secrets, is not.
 func TestProfiles(t *testing.T) {
-	server := opsServer(checked{}, metrics.New(prometheus.NewRegistry(), metrics.Config{}), http.NotFoundHandler(), slog.New(slog.DiscardHandler))
+	server := opsServer(checked{}, metrics.New(prometheus.NewRegistry(), metrics.Config{}), http.NotFoundHandler(), nil, slog.New(slog.DiscardHandler))
 	for _, tt := range []struct {
 		path   string
 		status int
@@ -159,6 +173,40 @@ func TestProfiles(t *testing.T) {
 		if w.Code != tt.status || strings.Contains(w.Body.String(), os.Args[0]+"\x00") {
 			t.Errorf("%s: %d, want %d: %.100q", tt.path, w.Code, tt.status, w.Body)
 		}
+	}
+}
+
+// Whatever the private listener answers has an id, under which its line is in
+// the log.
+func TestOpsAnswersHaveAnID(t *testing.T) {
+	var said bytes.Buffer
+	log := slog.New(handlers.Logged(slog.NewTextHandler(&said, &slog.HandlerOptions{Level: slog.LevelDebug})))
+	server := opsServer(checked{Settings: Settings{OpsToken: "open"}}, metrics.New(prometheus.NewRegistry(), metrics.Config{}), http.NotFoundHandler(), nil, log)
+	for _, tt := range []struct{ name, path, token, line string }{
+		{"a scrape", "/metrics", "", "level=DEBUG msg=request route=/metrics method=GET status=200"},
+		{"a profile", "/debug/pprof/heap", "open", "level=INFO msg=request route=/debug/pprof/ method=GET status=200"},
+		{"no token", "/debug/pprof/symbol", "", "level=INFO msg=request route=/debug/pprof/symbol method=GET status=401"},
+		{"a wrong token", "/ops/", "guess", "level=INFO msg=request route=/ops/ method=GET status=401"},
+		{"nothing", "/4155550123", "", `level=INFO msg=request route="" method=GET status=404`},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			said.Reset()
+			r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, tt.path, nil)
+			if tt.token != "" {
+				r.SetBasicAuth("ops", tt.token)
+			}
+			w := httptest.NewRecorder()
+			server.Handler.ServeHTTP(w, r)
+			id := w.Header().Get("X-Request-Id")
+			if len(id) != 26 || !strings.Contains(said.String(), tt.line) {
+				t.Errorf("X-Request-Id: %q, and the log says\n%s, want %s", id, &said, tt.line)
+			}
+			for line := range strings.Lines(said.String()) {
+				if !strings.HasSuffix(line, " request_id="+id+"\n") {
+					t.Errorf("not of %s: %s", id, line)
+				}
+			}
+		})
 	}
 }
 

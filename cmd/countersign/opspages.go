@@ -15,7 +15,7 @@ import (
 func (s *service) opsPages(c checked, desk *flow.Desk, sender flow.Sender) (http.Handler, error) {
 	return handlers.NewOps(handlers.OpsConfig{
 		Desk: desk, Ledger: s.ledger, Class: sender.Class, Rules: desk.Rules,
-		Settings: c.inForce(), Trace: s.traces.Request, Log: s.log, Now: clock,
+		Settings: c.inForce(), Log: s.log, Now: clock,
 	})
 }
 

@@ -142,7 +142,7 @@ func newService(ctx context.Context, c checked, log *slog.Logger, getenv func(st
 	if err != nil {
 		return nil, err
 	}
-	s.ops = opsServer(c, s.metrics, pages, s.log)
+	s.ops = opsServer(c, s.metrics, pages, s.traces, s.log)
 	return s, nil
 }
 

@@ -32,11 +32,11 @@ const (
 // Request begins the trace of a request. It returns the context to answer it
 // in, and what to call with how it was answered: by which route's pattern.
 //
-// Probes and files are left out, and so are live pages, which would make a span
-// of an hour with a thousand looks in it.
+// Probes, scrapes and files are left out, and so are live pages, which would
+// make a span of an hour with a thousand looks in it.
 func (t *Traces) Request(r *http.Request, id string) (context.Context, func(route, method string, status int)) {
 	path := r.URL.Path
-	if t == nil || path == "/healthz" || path == "/readyz" || strings.HasPrefix(path, "/static/") || strings.HasPrefix(path, "/ops/static/") || strings.HasSuffix(path, "/live") {
+	if t == nil || path == "/healthz" || path == "/readyz" || path == "/metrics" || strings.HasPrefix(path, "/static/") || strings.HasPrefix(path, "/ops/static/") || strings.HasSuffix(path, "/live") {
 		return r.Context(), func(string, string, int) {}
 	}
 	ctx, span := t.tracer.Start(r.Context(), "request", trace.WithNewRoot(),

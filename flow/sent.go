@@ -5,10 +5,13 @@ import (
 	"time"
 )
 
-// ErrDropped reports that there is nothing to text now: the message is no
-// longer worth sending and was settled as [Dropped], or no text may leave and
-// it waits for its next time.
-var ErrDropped = errors.New("nothing to text now")
+// Why there is nothing to text now; the message was settled.
+var (
+	// ErrDropped reports that it is no longer worth sending: it is [Dropped].
+	ErrDropped = errors.New("not worth texting any more")
+	// ErrPutOff reports that no text may leave: it is [Waiting].
+	ErrPutOff = errors.New("no text may leave now")
+)
 
 // Sent is what became of one try to text a message.
 type Sent struct {
@@ -33,4 +36,23 @@ type Sent struct {
 	Took time.Duration
 	// Segments is what the text is billed as.
 	Segments int
+}
+
+// Final reports whether the text is not tried again: Twilio has it, or refused
+// it for good, or it is given up.
+func (s Sent) Final() bool {
+	if s.Err == nil {
+		return true
+	}
+	settle, _ := settlement(Message{Attempt: 1}, s, s.failure(), time.Time{})
+	return settle.State == Failed
+}
+
+// failure is Err as what it is.
+func (s Sent) failure() *SendError {
+	var failed *SendError
+	if !errors.As(s.Err, &failed) {
+		failed = &SendError{Class: ClassUnknown, Err: s.Err}
+	}
+	return failed
 }

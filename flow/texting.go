@@ -23,8 +23,9 @@ const (
 
 // Text renders m just before it is sent, if it is still worth sending: its
 // order open, on that number, and waiting for that very PIN. If not, the row
-// is settled as [Dropped] and Text fails with [ErrDropped]. A PIN that expired
-// before it could leave is replaced by a new one, if the guard allows it.
+// is settled as [Dropped] and Text fails with [ErrDropped]; while no text may
+// leave, m waits and Text fails with [ErrPutOff]. A PIN that expired before it
+// could leave is replaced by a new one, if the guard allows it.
 func (d *Desk) Text(ctx context.Context, m Message) (Text, error) {
 	// What is in the cache must not have a number texted that was changed away:
 	// by another process, or by a save whose outcome nobody was told.
@@ -81,7 +82,7 @@ func (d *Desk) putOff(ctx context.Context, m Message, due time.Time) error {
 		return err
 	}
 	d.Log.InfoContext(ctx, "text put off", "message", m.ID, "order", m.Order, "attempt", m.Attempt, "until", due)
-	return ErrDropped
+	return ErrPutOff
 }
 
 // drop settles m as not worth sending.
@@ -166,11 +167,7 @@ func (d *Desk) Sent(ctx context.Context, m Message, s Sent) (err error) {
 		return nil
 	}
 
-	var failed *SendError
-	if !errors.As(s.Err, &failed) {
-		failed = &SendError{Class: ClassUnknown, Err: s.Err}
-	}
-	now := d.now()
+	failed, now := s.failure(), d.now()
 	settle, action := settlement(m, s, failed, now)
 	if action == ActionHold {
 		wait := d.trip(m, failed.Class, now)

@@ -77,7 +77,11 @@ func TestWhatTwilioRefuses(t *testing.T) {
 	} {
 		t.Run(string(tt.class), func(t *testing.T) {
 			s := newShop(t)
-			s.Sender.Refuse(&flow.SendError{Class: tt.class, Err: errors.New("no")})
+			refusal := &flow.SendError{Class: tt.class, Err: errors.New("no")}
+			if got, want := (flow.Sent{Err: refusal}).Final(), tt.row == flow.Failed; got != want {
+				t.Errorf("it is final: %v, want %v", got, want)
+			}
+			s.Sender.Refuse(refusal)
 			order := ask(t, s, ann)
 			s.SendAll()
 			s.Pass(3 * time.Minute)
@@ -209,6 +213,21 @@ func TestBreaker(t *testing.T) {
 	}
 	if _, err := s.Desk.Ask(ctx, flow.Asking{Browser: browser, Typed: "+14155550125"}); err != nil {
 		t.Errorf("a new order after the breaker closed: %v", err)
+	}
+}
+
+func TestWhatABreakerPutsOffIsNotDropped(t *testing.T) {
+	s := newShop(t)
+	first, second := ask(t, s, ann), ask(t, s, bert)
+	refusal := &flow.SendError{Class: flow.ClassConfig, Err: errors.New("no such account")}
+	if err := s.Desk.Sent(ctx, message(t, s, first), flow.Sent{Err: refusal}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Desk.Text(ctx, message(t, s, second)); !errors.Is(err, flow.ErrPutOff) {
+		t.Errorf("Text: %v, want %v", err, flow.ErrPutOff)
+	}
+	if m := message(t, s, second); m.State != flow.Waiting {
+		t.Errorf("it is %s", m.State)
 	}
 }
 

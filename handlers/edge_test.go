@@ -493,3 +493,28 @@ func TestPagesAreWholeOrNot(t *testing.T) {
 		t.Errorf("%d bytes of %d", len(res.body), res.ContentLength)
 	}
 }
+
+func TestAnAskerIsOfARequest(t *testing.T) {
+	kept := func(ctx context.Context) context.Context {
+		asker, _ := Asker(ctx)
+		return asker
+	}
+	request := context.WithValue(t.Context(), recordKey{}, &record{id: "r1"})
+	for _, tt := range []struct {
+		name string
+		ctx  context.Context
+		want string
+	}{
+		{"of a request", request, "?asked_by=r1"},
+		{"of what was kept of one", kept(request), "?asked_by=r1"},
+		{"of nobody's", t.Context(), ""},
+		{"of what was kept of nobody's", kept(t.Context()), ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			asker, known := Asker(tt.ctx)
+			if got := AskedBy(asker); got != tt.want || known != (tt.want != "") {
+				t.Errorf("Asker is of %q, known: %v; want %q", got, known, tt.want)
+			}
+		})
+	}
+}

@@ -41,9 +41,11 @@ func idOf(ctx context.Context) string {
 type askerKey struct{}
 
 // Asker returns a context that knows of ctx which request it comes from, and
-// nothing else: it may be kept for as long as a text waits.
-func Asker(ctx context.Context) context.Context {
-	return context.WithValue(context.Background(), askerKey{}, idOf(ctx))
+// nothing else: it may be kept for as long as a text waits. It reports whether
+// ctx comes from any.
+func Asker(ctx context.Context) (asker context.Context, known bool) {
+	id := idOf(ctx)
+	return context.WithValue(context.Background(), askerKey{}, id), id != ""
 }
 
 // askedParam begins the query of the URL that a text's receipts are posted to.

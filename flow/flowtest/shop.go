@@ -129,7 +129,7 @@ func (s *Shop) SendAll() {
 func (s *Shop) send(ctx context.Context, m flow.Message) {
 	s.t.Helper()
 	text, err := s.Desk.Text(ctx, m)
-	if errors.Is(err, flow.ErrDropped) || errors.Is(err, flow.ErrStale) || errors.Is(err, errSave) {
+	if errors.Is(err, flow.ErrDropped) || errors.Is(err, flow.ErrPutOff) || errors.Is(err, flow.ErrStale) || errors.Is(err, errSave) {
 		return
 	}
 	if err != nil {

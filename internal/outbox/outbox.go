@@ -25,7 +25,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-	"github.com/hashicorp/golang-lru/v2/expirable"
+	lru "github.com/hashicorp/golang-lru/v2"
 
 	"github.com/countersign/countersign/flow"
 )
@@ -34,7 +34,7 @@ import (
 // is the desk.
 type Clerk interface {
 	// Text renders m. It fails with [flow.ErrDropped] if m is no longer worth
-	// sending; m is settled then.
+	// sending, and with [flow.ErrPutOff] if it has to wait; m is settled then.
 	Text(ctx context.Context, m flow.Message) (flow.Text, error)
 	// Sent settles what became of m. It fails with [flow.ErrClaimed] if an
 	// adopted sid is another message's, and with [flow.ErrStale] if the lease
@@ -72,9 +72,9 @@ type Config struct {
 	// process there; nil for none.
 	At func(Point, flow.Message)
 	// Asker returns what of a context a text that waits for another try is to
-	// keep, so that it still knows who asked for it. It must hold on to nothing
-	// of the request. Nil keeps nothing.
-	Asker func(context.Context) context.Context
+	// keep, so that it still knows who asked for it, and whether there is any.
+	// It must hold on to nothing of the request. Nil keeps nothing.
+	Asker func(context.Context) (asker context.Context, known bool)
 	// Trace follows one try to text a message: it returns the context to work
 	// in, and what to call at the end. Nil for nobody who does.
 	Trace func(context.Context, flow.Message) (context.Context, func())
@@ -99,9 +99,9 @@ type Outbox struct {
 	held atomic.Int64
 	// freed has a token when a worker has become free.
 	freed chan struct{}
-	// askers are for whom the texts that were put off last are, for as long as
-	// this process lives: the ledger does not know.
-	askers *expirable.LRU[uuid.UUID, context.Context]
+	// askers are for whom the texts are that were nudged and have not come to
+	// their end, for as long as this process lives: the ledger does not know.
+	askers *lru.Cache[uuid.UUID, context.Context]
 
 	mu      sync.Mutex
 	closed  bool
@@ -114,8 +114,9 @@ type job struct {
 	flow.Message
 }
 
-// askersKept is more texts than wait at one time, but when Twilio is down for
-// hours; some hundred bytes each.
+// askersKept is more texts than are under way at one time, but when Twilio is
+// down for long: then those that were nudged longest ago lose their askers.
+// Each is some hundred bytes.
 const askersKept = 10_000
 
 // New returns an outbox; it does nothing before [Outbox.Run].
@@ -139,11 +140,15 @@ func New(c Config) *Outbox {
 		c.Trace = func(ctx context.Context, _ flow.Message) (context.Context, func()) { return ctx, func() {} }
 	}
 	if c.Asker == nil {
-		c.Asker = func(context.Context) context.Context { return context.Background() }
+		c.Asker = func(context.Context) (context.Context, bool) { return nil, false }
+	}
+	askers, err := lru.New[uuid.UUID, context.Context](askersKept)
+	if err != nil {
+		panic(err) // only for no size at all
 	}
 	return &Outbox{
 		Config: c,
-		askers: expirable.NewLRU[uuid.UUID, context.Context](askersKept, nil, 0),
+		askers: askers,
 		// As many as the workers get through in about the time that a lease
 		// has to spare. What would wait longer is better off in the ledger,
 		// where other processes see it.
@@ -167,6 +172,10 @@ func (o *Outbox) Nudge(ctx context.Context, m flow.Message) {
 	defer o.mu.Unlock()
 	if o.closed {
 		return
+	}
+	// However it is put off, or its lease lost, it knows its next time.
+	if asker, known := o.Asker(ctx); known {
+		o.askers.Add(m.ID, asker)
 	}
 	o.held.Add(1)
 	select {
@@ -290,7 +299,6 @@ func (o *Outbox) lapse(ctx context.Context) {
 // giveBack ends the lease on a message that was not texted under it, which
 // makes it due after a while.
 func (o *Outbox) giveBack(ctx context.Context, m flow.Message, after time.Duration) {
-	o.askers.Add(m.ID, o.Asker(ctx))
 	ctx, cancel := context.WithTimeout(ctx, o.Deadline)
 	defer cancel()
 	if err := o.save(ctx, m, flow.Waiting, o.now().Add(after)); err != nil && !errors.Is(err, flow.ErrStale) {

@@ -170,6 +170,7 @@ type clerk struct {
 
 	mu      sync.Mutex
 	dropped map[uuid.UUID]bool
+	putsOff int   // so many texts, for two seconds
 	err     error // of Text
 	sent    []flow.Sent
 	lapses  int
@@ -182,6 +183,14 @@ func (c *clerk) Text(ctx context.Context, m flow.Message) (flow.Text, error) {
 	defer c.mu.Unlock()
 	if c.err != nil {
 		return flow.Text{}, c.err
+	}
+	if c.putsOff > 0 {
+		c.putsOff--
+		due := time.Now().UTC().Add(2 * time.Second)
+		if err := c.settle(ctx, m, flow.Settlement{State: flow.Waiting, Due: due}); err != nil {
+			return flow.Text{}, err
+		}
+		return flow.Text{}, flow.ErrPutOff
 	}
 	if c.dropped[m.ID] {
 		if err := c.settle(ctx, m, flow.Settlement{State: flow.Dropped}); err != nil {

@@ -86,6 +86,7 @@ func (o *Outbox) hold(ctx context.Context, m flow.Message) (flow.Message, bool) 
 	m.Due = o.now().Add(o.Lease)
 	switch err := o.save(ctx, m, flow.Leased, m.Due); {
 	case errors.Is(err, flow.ErrStale):
+		o.askers.Remove(m.ID)
 		return m, false // somebody else's, or settled by a receipt
 	case err != nil:
 		o.Log.ErrorContext(ctx, "cannot renew the lease on a text", "message", m.ID, "err", err)
@@ -103,7 +104,9 @@ func (o *Outbox) render(ctx context.Context, m flow.Message) (flow.Text, bool) {
 	switch {
 	case err == nil:
 		return text, true
+	case errors.Is(err, flow.ErrPutOff):
 	case errors.Is(err, flow.ErrDropped), errors.Is(err, flow.ErrStale):
+		o.askers.Remove(m.ID)
 	default:
 		o.Log.ErrorContext(ctx, "cannot render a text", "message", m.ID, "kind", m.Kind, "err", err)
 		o.giveBack(context.WithoutCancel(ctx), m, pause)
@@ -196,11 +199,6 @@ func (o *Outbox) within(m flow.Message) time.Duration {
 // the sid is another message's, and m still unsettled.
 func (o *Outbox) settle(ctx context.Context, m flow.Message, s flow.Sent) (claimed bool) {
 	o.At(BeforeSettle, m)
-	if s.Err != nil {
-		o.askers.Add(m.ID, o.Asker(ctx))
-	} else {
-		o.askers.Remove(m.ID)
-	}
 	// At least the margin, if the clock jumped: whether the lease is lost is
 	// for the ledger to say.
 	ctx, cancel := context.WithTimeout(ctx, max(m.Due.Sub(o.now()), o.margin()))
@@ -209,11 +207,15 @@ func (o *Outbox) settle(ctx context.Context, m flow.Message, s flow.Sent) (claim
 		err := o.Clerk.Sent(ctx, m, s)
 		switch {
 		case err == nil:
+			if s.Final() {
+				o.askers.Remove(m.ID)
+			}
 			return false
 		case errors.Is(err, flow.ErrClaimed):
 			return true
 		case errors.Is(err, flow.ErrStale):
 			// A receipt was faster, or another process has it by now.
+			o.askers.Remove(m.ID)
 			o.Log.InfoContext(ctx, "a text was settled by others", "message", m.ID, "sid", s.SID)
 			return false
 		}

@@ -331,14 +331,11 @@ func TestWhatCannotBeRenderedIsTriedAgain(t *testing.T) {
 // However often it is tried, a text's work knows who asked for it, and keeps
 // no more of the asker's context than that. Another process never knew.
 func TestEveryTryKnowsTheAsker(t *testing.T) {
-	type key struct{}
 	var askers []any
 	kept := func(c *Config) {
-		c.Asker = func(ctx context.Context) context.Context {
-			return context.WithValue(context.Background(), key{}, ctx.Value(key{}))
-		}
+		keepAskers(c)
 		c.Trace = func(ctx context.Context, _ flow.Message) (context.Context, func()) {
-			askers = append(askers, ctx.Value(key{}))
+			askers = append(askers, ctx.Value(askerKey{}))
 			return ctx, func() {}
 		}
 	}
@@ -358,14 +355,29 @@ func TestEveryTryKnowsTheAsker(t *testing.T) {
 				b.clerk.err = nil
 			})
 		}},
+		{"no text might leave", func(b *bench) { b.clerk.putsOff = 1 }},
+		{"it could not be settled while its lease lasted", func(b *bench) {
+			held, release := b.sender.Hold()
+			go func() {
+				<-held
+				b.ledger.fail(errDown)
+				release()
+			}()
+			time.AfterFunc(20*time.Second, func() { b.ledger.fail(nil) })
+		}},
+		{"its lease could not be renewed", func(b *bench) {
+			pass(10 * time.Second)
+			b.ledger.fail(errDown)
+			time.AfterFunc(time.Second, func() { b.ledger.fail(nil) })
+		}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			askers = nil
 			inBubble(t, func(b *bench) {
 				b.start()
-				tt.fails(b)
 				m := b.write()
-				b.Nudge(context.WithValue(context.Background(), key{}, "ada"), m)
+				tt.fails(b)
+				b.Nudge(askedBy("ada"), m)
 				pass(time.Minute)
 				b.is(m, flow.Accepted, 1)
 				if n := b.askers.Len(); n != 0 {
@@ -389,6 +401,60 @@ func TestEveryTryKnowsTheAsker(t *testing.T) {
 			t.Errorf("the tries are for %v", askers)
 		}
 	})
+}
+
+type askerKey struct{}
+
+func askedBy(name string) context.Context {
+	return context.WithValue(context.Background(), askerKey{}, name)
+}
+
+// keepAskers has those of a name kept.
+func keepAskers(c *Config) {
+	c.Asker = func(ctx context.Context) (context.Context, bool) {
+		name, known := ctx.Value(askerKey{}).(string)
+		return askedBy(name), known
+	}
+}
+
+func TestNoAskerIsKeptInVain(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		asker  context.Context
+		befell func(*bench, flow.Message)
+		want   flow.MessageState
+	}{
+		{"of a text that was refused for good", askedBy("ada"), func(b *bench, _ flow.Message) {
+			b.sender.Refuse(&flow.SendError{Class: flow.ClassNumber, Err: errors.New("refused")})
+		}, flow.Failed},
+		{"of a text that was not worth sending", askedBy("ada"), func(b *bench, m flow.Message) {
+			b.clerk.dropped[m.ID] = true
+		}, flow.Dropped},
+		{"of a text that a receipt has settled", askedBy("ada"), func(b *bench, m flow.Message) {
+			pass(10 * time.Second) // of its lease
+			r := &flow.Receipt{Message: m.ID, SID: "SM1", Status: flow.StatusDelivered}
+			if err := b.ledger.Save(context.Background(), flow.Change{Receipt: r}); err != nil {
+				b.t.Fatal(err)
+			}
+		}, flow.Accepted},
+		{"of a text that nobody asked for", context.Background(), func(b *bench, _ flow.Message) {
+			b.clerk.putsOff = 1
+		}, flow.Waiting},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			inBubble(t, func(b *bench) {
+				b.start()
+				m := b.write()
+				tt.befell(b, m)
+				b.Nudge(tt.asker, m)
+				synctest.Wait()
+				b.is(m, tt.want, 0)
+				if n := b.askers.Len(); n != 0 {
+					t.Errorf("%d askers are kept", n)
+				}
+			}, keepAskers)
+		})
+	}
 }
 
 func TestSettlingIsTriedWhileTheLeaseLasts(t *testing.T) {

@@ -935,3 +935,38 @@ func TestManyOrdersLapse(t *testing.T) {
 		}
 	}
 }
+
+// astray is a ledger with an order that lapses and that its line does not list.
+type astray struct {
+	flow.Ledger
+	line flow.LineID
+}
+
+func (a astray) Lapsing(ctx context.Context, now time.Time, limit int) ([]flow.LineID, error) {
+	ids, err := a.Ledger.Lapsing(ctx, now, limit-1)
+	return append(ids, a.line), err
+}
+
+func TestAnOrderThatCannotLapseIsNotMore(t *testing.T) {
+	for name, refused := range map[string]error{"together": nil, "one by one": errors.New("refused together")} {
+		t.Run(name, func(t *testing.T) {
+			ledger := flowtest.NewLedger()
+			s := flowtest.NewShop(t, ledger)
+			s.Ledger = astray{ledger, s.Line(bert)}
+			s.Restart()
+			order := ask(t, s, ann)
+			s.Pass(s.Rules.OrderTTL)
+			if refused != nil {
+				ledger.Refuse(refused)
+			}
+			for n, want := range []bool{true, false} {
+				if more, err := s.Desk.Lapse(ctx); err != nil || more != want {
+					t.Errorf("the lapsing number %d tells of more: %v, %v; want %v", n+1, more, err, want)
+				}
+			}
+			if c := conversation(t, s, order); c.State != flow.Lapsed {
+				t.Errorf("the order that its line lists is %s", c.State)
+			}
+		})
+	}
+}

@@ -80,7 +80,7 @@ func (s *SQLite) countOpen(ctx context.Context, step int) (map[flow.State]int, e
 	}
 	from, last := place{deadline: math.MinInt64, id: []byte{}}, false
 	for !last {
-		began := time.Now()
+		began := time.Now() // how long work takes is no matter of whose clock
 		to := place{deadline: math.MaxInt64, id: []byte{}}
 		err := s.read.openBound.QueryRowContext(context.WithoutCancel(ctx), from.deadline, from.state, from.id, step-1).
 			Scan(&to.deadline, &to.state, &to.id)

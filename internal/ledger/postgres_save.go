@@ -284,7 +284,9 @@ func locks(ch flow.Change) (all, totals []int64) {
 		sid(in.SID)
 	}
 	if r := ch.Receipt; r != nil {
-		lock("message", r.Message.String())
+		if r.Message != uuid.Nil { // else it moves none
+			lock("message", r.Message.String())
+		}
 		sid(r.SID)
 	}
 	for _, s := range ch.Spend {

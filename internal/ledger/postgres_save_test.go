@@ -109,6 +109,34 @@ func TestAGroupIsAsGoodAsOneAfterTheOther(t *testing.T) {
 	}
 }
 
+// They have in common that they name no message of ours.
+func TestReceiptsOfNoTextWeKnowAreSavedTogether(t *testing.T) {
+	receipt := func(sid string, status flow.Status) flow.Change {
+		return flow.Change{Receipt: &flow.Receipt{SID: sid, Status: status, At: noon}}
+	}
+	changes := []flow.Change{
+		receipt("SM1", flow.StatusSent), receipt("SM2", flow.StatusSent), receipt("SM3", flow.StatusFailed),
+		receipt("SM1", flow.StatusDelivered), receipt("SM2", flow.StatusSent),
+	}
+	first, others := apart(groupOf(changes...))
+	if len(first) != 3 || len(others) != 2 {
+		t.Errorf("%d are saved together and %d after them, want 3 and 2", len(first), len(others))
+	}
+
+	p := openPostgresTemp(t)
+	if err := errors.Join(together(p, changes...)...); err != nil {
+		t.Fatal(err)
+	}
+	var kept string
+	if err := p.reads.QueryRow(t.Context(), `SELECT string_agg(sid || ' ' || status, ', ' ORDER BY sid, status) FROM receipts
+		WHERE message = $1`, uuid.Nil).Scan(&kept); err != nil {
+		t.Fatal(err)
+	}
+	if want := "SM1 delivered, SM1 sent, SM2 sent, SM3 failed"; kept != want {
+		t.Errorf("kept are %s; want %s", kept, want)
+	}
+}
+
 // Also with plans that were made while the tables were small, and known to be.
 func TestPostgresSavesByKeys(t *testing.T) {
 	p := openPostgresTemp(t)

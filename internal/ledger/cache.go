@@ -127,6 +127,7 @@ func (c *Cache) Save(ctx context.Context, ch flow.Change) error {
 func (c *Cache) saved(line flow.Line) {
 	s, key := c.place(line.LineID)
 	if len(line.Conversations) > 0 && len(line.Open()) == 0 && !s.lines.Contains(key) {
+		c.forget(line.LineID) // or who has read an older one would keep that
 		return
 	}
 	line.Conversations = slices.Clone(line.Conversations)

@@ -192,21 +192,37 @@ func TestCacheKeepsTheNewer(t *testing.T) {
 // Nor if what was kept has been forgotten meanwhile: a desk that is alone takes
 // what is kept for what is committed.
 func TestCacheKeepsNothingFromBeforeItForgot(t *testing.T) {
-	behind := &spy{Ledger: flowtest.NewLedger()}
-	c := Cached(behind, 10, 0)
-	line := saved(t, behind, flow.Line{LineID: lineID(1)})
-	behind.dawdle = func() {
-		behind.dawdle = nil
-		saved(t, c, line)
-		if err := c.Save(t.Context(), flow.Change{Lines: []flow.Line{line}}); !errors.Is(err, flow.ErrStale) {
-			t.Errorf("Save: %v, want %v", err, flow.ErrStale)
-		}
-	}
-	if v := lineOf(t, c, lineID(1)).Version; v != 1 {
-		t.Fatalf("the slow reader has version %d, want 1", v)
-	}
-	if v := lineOf(t, c, lineID(1)).Version; v != 2 {
-		t.Errorf("after the slow reader version %d is kept, want 2", v)
+	for _, tt := range []struct {
+		name      string
+		meanwhile func(*testing.T, *Cache, flow.Line)
+	}{
+		{"what a stale save might have left", func(t *testing.T, c *Cache, line flow.Line) {
+			saved(t, c, line)
+			if err := c.Save(t.Context(), flow.Change{Lines: []flow.Line{line}}); !errors.Is(err, flow.ErrStale) {
+				t.Errorf("Save: %v, want %v", err, flow.ErrStale)
+			}
+		}},
+		{"a line whose orders have all ended", func(t *testing.T, c *Cache, line flow.Line) {
+			line = line.Clone()
+			line.Conversations[0].State, line.Topic = flow.Lapsed, line.Conversations[0].ID
+			saved(t, c, line)
+		}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			behind := &spy{Ledger: flowtest.NewLedger()}
+			c := Cached(behind, 10, 0)
+			line := saved(t, behind, asking(1).Lines[0])
+			behind.dawdle = func() {
+				behind.dawdle = nil
+				tt.meanwhile(t, c, line)
+			}
+			if v := lineOf(t, c, lineID(1)).Version; v != 1 {
+				t.Fatalf("the slow reader has version %d, want 1", v)
+			}
+			if v := lineOf(t, c, lineID(1)).Version; v != 2 {
+				t.Errorf("after the slow reader version %d is kept, want 2", v)
+			}
+		})
 	}
 }
 

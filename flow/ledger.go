@@ -99,7 +99,10 @@ type Change struct {
 	// open (Leased, or Waiting with Unknown attempts) settles it as Accepted, and one
 	// with the first SID we hear of tells it. Without Message it moves nothing.
 	Receipt *Receipt
-	// Events are appended to the orders' histories.
+	// Events are appended to the orders' histories. One of an order that is
+	// neither there nor saved with it, which only a bug can ask for, a ledger
+	// may refuse: PostgreSQL's keeps it, as it would have to look for each
+	// event's order in every save.
 	Events []Happening
 	// Spend is taken from totals that all lines share.
 	Spend []Spend

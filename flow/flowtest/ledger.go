@@ -252,6 +252,11 @@ func (l *Ledger) sound(ch flow.Change) error {
 			}
 		}
 	}
+	for _, h := range ch.Events {
+		if _, ok := l.conversations[h.Order]; !ok && !written(ch.Lines, h.Order) {
+			return fmt.Errorf("save: write event: there is no order %s", h.Order)
+		}
+	}
 	fresh := map[uuid.UUID]bool{}
 	for _, m := range ch.Messages {
 		if _, ok := l.messages[m.ID]; ok || fresh[m.ID] {
@@ -260,6 +265,14 @@ func (l *Ledger) sound(ch flow.Change) error {
 		fresh[m.ID] = true
 	}
 	return nil
+}
+
+// written reports whether that order is written with one of lines.
+func written(lines []flow.Line, order uuid.UUID) bool {
+	return slices.ContainsFunc(lines, func(l flow.Line) bool {
+		c := l.Find(order)
+		return c != nil && !c.Unchanged
+	})
 }
 
 // write does what check has let through.

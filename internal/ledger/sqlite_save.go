@@ -471,7 +471,8 @@ func (s *SQLite) writeHappening(h flow.Happening) error {
 	}
 	there, err := affects(s.save.happened, happened, h.Order[:])
 	if err == nil && !there {
-		err = flow.ErrNotFound
+		// Which is our own fault: no asker is to be told of something not found.
+		err = fmt.Errorf("there is no order %s", h.Order)
 	}
 	return err
 }

@@ -9,13 +9,12 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-	"github.com/hashicorp/golang-lru/v2/expirable"
 
 	"github.com/countersign/countersign/flow"
 )
 
 // maxShards bounds how many pieces a cache is in. One big one would stall its
-// readers for as long as it takes to sweep a million lapsed lines.
+// readers for as long as it takes to sweep it.
 const maxShards = 32
 
 // A Cache is a ledger that answers for lines in use without a read. It holds
@@ -29,34 +28,38 @@ type Cache struct {
 	// Lookup is called after each lookup of a line. It is set before the
 	// first, or left nil, and must not block.
 	Lookup func(hit bool)
+	// Clock is how long the cache has been there. It may be set before the
+	// first use, for a test.
+	Clock func() time.Duration
 
 	seed   maphash.Seed
 	shards []shard
 }
 
-// A shard is a piece of a cache. The LRU has a lock of its own for each call;
-// mu makes one of two calls. Its keys are hashes, which are smaller than lines'
-// names, and whose rare collisions are misses.
+// A shard is a piece of a cache. Its keys are hashes, which are smaller than
+// lines' names, and whose rare collisions are misses.
 type shard struct {
 	mu        sync.Mutex
-	lines     *expirable.LRU[uint64, flow.Packed]
+	lines     lru
 	forgotten int // so many times
 }
 
 // Cached puts a cache of that many lines, at least 1, in front of next. A line
 // is forgotten ttl after it was last saved or loaded, or never if ttl is 0.
-//
-// A cache is for the life of the process: the LRU's goroutines never end.
 func Cached(next flow.Ledger, size int, ttl time.Duration) *Cache {
 	size = max(1, size)
 	n := min(size, maxShards)
-	c := &Cache{Ledger: next, seed: maphash.MakeSeed(), shards: make([]shard, n)}
+	began := time.Now()
+	c := &Cache{
+		Ledger: next, Clock: func() time.Duration { return time.Since(began) },
+		seed: maphash.MakeSeed(), shards: make([]shard, n),
+	}
 	for i := range c.shards {
-		part := size / n // at least 1: to the LRU, 0 would be boundless
+		part := size / n
 		if i < size%n {
 			part++
 		}
-		c.shards[i].lines = expirable.NewLRU[uint64, flow.Packed](part, nil, ttl)
+		c.shards[i].lines = newLRU(part, ttl)
 	}
 	return c
 }
@@ -69,8 +72,7 @@ func (c *Cache) place(id flow.LineID) (*shard, uint64) {
 
 // Line implements [flow.Ledger].
 func (c *Cache) Line(ctx context.Context, id flow.LineID) (flow.Line, error) {
-	s, key := c.place(id)
-	packed, hit := s.lines.Get(key)
+	packed, hit := c.kept(id)
 	var line flow.Line
 	if hit {
 		line = packed.Unpack()
@@ -83,6 +85,14 @@ func (c *Cache) Line(ctx context.Context, id flow.LineID) (flow.Line, error) {
 		return line, nil
 	}
 	return c.Reload(ctx, id)
+}
+
+// kept uses what is kept of a line, or of one with the same hash.
+func (c *Cache) kept(id flow.LineID) (flow.Packed, bool) {
+	s, key := c.place(id)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.lines.get(key, c.Clock())
 }
 
 // Reload implements [flow.Ledger]: it reads through, and keeps what it read,
@@ -99,7 +109,7 @@ func (c *Cache) Reload(ctx context.Context, id flow.LineID) (flow.Line, error) {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		if s.forgotten == before {
-			s.keep(key, &line, packed)
+			s.keep(key, &line, packed, c.Clock())
 		}
 	}
 	return line, err
@@ -126,7 +136,7 @@ func (c *Cache) Save(ctx context.Context, ch flow.Change) error {
 // orders lapse: it takes no other's place.
 func (c *Cache) saved(line flow.Line) {
 	s, key := c.place(line.LineID)
-	if len(line.Conversations) > 0 && len(line.Open()) == 0 && !s.lines.Contains(key) {
+	if len(line.Conversations) > 0 && len(line.Open()) == 0 && !c.has(s, key) {
 		c.forget(line.LineID) // or who has read an older one would keep that
 		return
 	}
@@ -146,7 +156,14 @@ func (c *Cache) saved(line flow.Line) {
 	packed := line.Pack()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.keep(key, &line, packed)
+	s.keep(key, &line, packed, c.Clock())
+}
+
+func (c *Cache) has(s *shard, key uint64) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_, ok := s.lines.peek(key, c.Clock())
+	return ok
 }
 
 func (c *Cache) forget(id flow.LineID) {
@@ -154,30 +171,44 @@ func (c *Cache) forget(id flow.LineID) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.forgotten++
-	s.lines.Remove(key)
+	s.lines.remove(key)
 }
 
 // keep keeps line unless a newer one is kept already: who read before another
 // saved may get here after. The shard is locked.
-func (s *shard) keep(key uint64, line *flow.Line, packed flow.Packed) {
-	if kept, ok := s.lines.Peek(key); ok && kept.Version() > line.Version && kept.Unpack().LineID == line.LineID {
+func (s *shard) keep(key uint64, line *flow.Line, packed flow.Packed, now time.Duration) {
+	if kept, ok := s.lines.peek(key, now); ok && kept.Version() > line.Version && kept.Unpack().LineID == line.LineID {
 		return
 	}
-	s.lines.Add(key, packed)
+	s.lines.keep(key, packed, now)
 }
 
-// Len counts the lines that are kept.
+// Len counts the lines that are kept. It lets go of those whose time is over,
+// which nobody may ask for again.
 func (c *Cache) Len() int {
 	n := 0
 	for i := range c.shards {
-		n += c.shards[i].lines.Len()
+		n += c.shards[i].sweep(c.Clock())
 	}
 	return n
+}
+
+func (s *shard) sweep(now time.Duration) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.lines.sweep(now)
+	return s.lines.len()
 }
 
 // Purge forgets all lines.
 func (c *Cache) Purge() {
 	for i := range c.shards {
-		c.shards[i].lines.Purge()
+		c.shards[i].purge()
 	}
+}
+
+func (s *shard) purge() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.lines = newLRU(s.lines.most, s.lines.ttl)
 }

@@ -3,6 +3,7 @@ package ledger
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/uuid"
+	"pgregory.net/rapid"
 
 	"github.com/countersign/countersign/flow"
 	"github.com/countersign/countersign/flow/flowtest"
@@ -275,11 +277,97 @@ func TestCacheIsAsLargeAsAskedFor(t *testing.T) {
 
 func TestCacheForgets(t *testing.T) {
 	behind := &spy{Ledger: flowtest.NewLedger()}
-	c := Cached(behind, 1, 50*time.Millisecond)
-	saved(t, c, flow.Line{LineID: lineID(1)})
-	until(t, func() bool {
-		lineOf(t, c, lineID(1))
-		return behind.reads.Load() > 0
+	c := Cached(behind, 100, time.Minute)
+	var now time.Duration
+	c.Clock = func() time.Duration { return now }
+	for n := range 3 {
+		saved(t, c, flow.Line{LineID: lineID(n)})
+	}
+	now = time.Minute - 1
+	saved(t, c, lineOf(t, c, lineID(0))) // for a minute more
+	lineOf(t, c, lineID(1))              // which is no reason to keep it longer
+	if n := behind.reads.Load(); n != 0 {
+		t.Errorf("within its time, a line was read %d times", n)
+	}
+	now = time.Minute
+	lineOf(t, c, lineID(0))
+	lineOf(t, c, lineID(1))
+	if n := behind.reads.Load(); n != 1 {
+		t.Errorf("after the time of one of two, they were read %d times, want 1", n)
+	}
+	if n := c.Len(); n != 2 {
+		t.Errorf("it keeps %d lines, want the 2 whose time is not over", n)
+	}
+}
+
+// An lru does what the plain one does that keeps a list, oldest use first.
+func TestLRU(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		const ttl = 10
+		most := rapid.IntRange(1, 4).Draw(t, "most")
+		type plain struct {
+			key  uint64
+			line flow.Packed
+			kept time.Duration
+		}
+		var now time.Duration
+		var list []plain
+		l := newLRU(most, ttl)
+		find := func(key uint64) int {
+			return slices.IndexFunc(list, func(p plain) bool { return p.key == key && now-p.kept < ttl })
+		}
+		forget := func(key uint64) { list = slices.DeleteFunc(list, func(p plain) bool { return p.key == key }) }
+		key := func() uint64 { return rapid.Uint64Range(1, 6).Draw(t, "key") }
+		t.Repeat(map[string]func(*rapid.T){
+			"time": func(t *rapid.T) { now += time.Duration(rapid.IntRange(0, 6).Draw(t, "passes")) },
+			"keep": func(t *rapid.T) {
+				k, line := key(), flow.Packed(rapid.StringN(1, 3, -1).Draw(t, "line"))
+				l.keep(k, line, now)
+				forget(k)
+				if len(list) == most {
+					list = list[1:]
+				}
+				list = append(list, plain{k, line, now})
+			},
+			"get": func(t *rapid.T) {
+				k := key()
+				line, ok := l.get(k, now)
+				i := find(k)
+				if ok != (i >= 0) || ok && line != list[i].line {
+					t.Fatalf("get %d is %q, %v, of %v at %d", k, line, ok, list, now)
+				}
+				if i >= 0 {
+					used := list[i]
+					forget(k)
+					list = append(list, used)
+				} else {
+					forget(k) // whose time is over
+				}
+			},
+			"remove": func(t *rapid.T) {
+				k := key()
+				l.remove(k)
+				forget(k)
+			},
+			"sweep": func(*rapid.T) {
+				l.sweep(now)
+				list = slices.DeleteFunc(list, func(p plain) bool { return now-p.kept >= ttl })
+			},
+			"": func(t *rapid.T) {
+				if l.len() != len(list) {
+					t.Fatalf("it keeps %d, want %v", l.len(), list)
+				}
+				for k := range uint64(8) {
+					line, ok := l.peek(k, now)
+					if i := find(k); ok != (i >= 0) || ok && line != list[i].line {
+						t.Fatalf("peek %d is %q, %v, of %v at %d", k, line, ok, list, now)
+					}
+				}
+				if len(l.slots) > most+1 {
+					t.Fatalf("%d slots for %d lines", len(l.slots), most)
+				}
+			},
+		})
 	})
 }
 

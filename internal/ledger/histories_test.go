@@ -14,12 +14,9 @@ import (
 // The whole conversation on a real file, behind a cache that forgets nearly
 // everything: reading less must change nothing.
 func TestHistories(t *testing.T) {
-	cache := Cached(nil, 2, 24*time.Hour) // one for all, since an LRU's goroutines never end
-	flowtest.TestHistories(t, func(tb testing.TB) flow.Ledger {
-		cache.Purge()
-		cache.Ledger = file(tb)
-		return cache
-	}, func(flow.Ledger) { cache.Purge() })
+	flowtest.TestHistories(t,
+		func(tb testing.TB) flow.Ledger { return Cached(file(tb), 2, 24*time.Hour) },
+		func(l flow.Ledger) { l.(*Cache).Purge() })
 }
 
 func TestMemory(t *testing.T) {

@@ -19,6 +19,7 @@ type lines struct {
 	mu       sync.Mutex
 	changed  sync.Cond // of what follows
 	waiting  []byte
+	spare    []byte // to wait in, when what waits now is being written
 	underWay bool
 	ending   bool
 	closed   bool
@@ -63,17 +64,16 @@ func (l *lines) Write(line []byte) (int, error) {
 // run writes for as long as there is something.
 func (l *lines) run() {
 	runtime.Gosched() // who is about to say something goes along
-	var spare []byte
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for len(l.waiting) > 0 {
 		now := l.waiting
-		l.waiting = spare[:0]
+		l.waiting, l.spare = l.spare[:0], nil
 		l.changed.Broadcast()
 		l.mu.Unlock()
 		_, _ = l.to.Write(now)
 		l.mu.Lock()
-		spare = now
+		l.spare = now
 	}
 	l.underWay = false
 	l.changed.Broadcast()

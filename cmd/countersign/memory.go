@@ -25,4 +25,7 @@ func spendMemory(cachedLines int, getenv func(string) string) {
 
 // returnMemory gives back to the system what only the start took. By
 // spendMemory's leave it would else be kept for as long as nobody comes.
-func returnMemory() { debug.FreeOSMemory() }
+func returnMemory() {
+	debug.FreeOSMemory()
+	unmapProgram()
+}

@@ -3,6 +3,7 @@ package flow
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -37,14 +38,14 @@ type Ledger interface {
 	// MessageBySID returns the text that Twilio knows by sid among those
 	// written after since. It fails with ErrNotFound.
 	MessageBySID(ctx context.Context, sid string, since time.Time) (Message, error)
-	// Heard returns an inbound text by its MessageSid, with its first answer.
-	// It fails with ErrNotFound.
-	Heard(ctx context.Context, sid string) (Inbound, error)
+	// Heard returns a text that a line has heard, by its MessageSid, with its
+	// first answer. It fails with ErrNotFound.
+	Heard(ctx context.Context, line LineID, sid string) (Inbound, error)
 
 	// Save writes ch in one transaction, all of it or nothing, and returns
 	// after the commit. In this order of precedence it fails, and then writes
 	// nothing, with
-	//   - ErrHeard if ch.Inbound's MessageSid is known already,
+	//   - ErrHeard if ch.Inbound's line has heard its MessageSid already,
 	//   - ErrStale if a line was changed since it was loaded, a line of
 	//     Version 0 exists by now, or the settled message is no longer under
 	//     the lease that ch.Settle names,
@@ -92,7 +93,9 @@ type Change struct {
 	Messages []Message
 	// Settle is what became of a message, if anything did.
 	Settle *Settlement
-	// Inbound is the text that asked for the change, if one did.
+	// Inbound is the text that asked for the change, if one did. Its line is
+	// one of Lines. A MessageSid is one line's: whether another has heard it, a
+	// ledger need not know.
 	Inbound *Inbound
 	// Receipt moves its message's Status up, never down, and is kept in any
 	// case, of an unknown message too. One for a message whose outcome was
@@ -106,6 +109,16 @@ type Change struct {
 	Events []Happening
 	// Spend is taken from totals that all lines share.
 	Spend []Spend
+}
+
+// Sound fails if ch is what only a bug can ask for, whatever a ledger holds. Save
+// asks it first.
+func (ch Change) Sound() error {
+	in := ch.Inbound
+	if in != nil && !slices.ContainsFunc(ch.Lines, func(l Line) bool { return l.LineID == in.Line }) {
+		return errors.New("a text is heard without its line")
+	}
+	return nil
 }
 
 // Empty reports that there is nothing to write.

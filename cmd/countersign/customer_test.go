@@ -14,6 +14,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/countersign/countersign/flow"
 )
 
 // A customer orders at the shop, over and over, and answers as customers do:
@@ -358,17 +360,17 @@ func (c *customer) hear(number, body string) reply {
 		c.book.count("texts that nobody answered", 1)
 		pause(c.ctx, 50*time.Millisecond)
 	}
-	c.note(t.Sid, twiml, interrupted)
+	c.note(number, t.Sid, twiml, interrupted)
 	if c.dice.IntN(8) == 0 {
 		if a, err := once(); err == nil {
-			c.note(t.Sid, a.text, false)
+			c.note(number, t.Sid, a.text, false)
 			c.book.count("answered texts that Twilio told of again", 1)
 		}
 	}
 	return reply{t.Sid, twiml}
 }
 
-func (c *customer) note(sid, twiml string, interrupted bool) {
+func (c *customer) note(number, sid, twiml string, interrupted bool) {
 	if strings.HasPrefix(twiml, "kept by Twilio") {
 		return
 	}
@@ -376,7 +378,7 @@ func (c *customer) note(sid, twiml string, interrupted bool) {
 	defer c.book.mu.Unlock()
 	h := c.book.heard[sid]
 	if h == nil {
-		h = &heardTexts{}
+		h = &heardTexts{line: flow.LineID{Number: flow.Number(number), Sender: c.set["TWILIO_FROM_NUMBER"]}}
 		c.book.heard[sid] = h
 	}
 	h.answers, h.interrupted = append(h.answers, twiml), h.interrupted || interrupted

@@ -20,6 +20,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/countersign/countersign/flow"
 )
 
 // A town is what a service is soaked in: one or several of its processes on
@@ -339,6 +341,7 @@ type told struct {
 
 // heardTexts are the answers to one text of a customer's.
 type heardTexts struct {
+	line        flow.LineID
 	answers     []string
 	interrupted bool // once, nobody answered
 }

@@ -119,7 +119,7 @@ func (l *Ledger) Message(ctx context.Context, id uuid.UUID) (flow.Message, error
 }
 
 // Heard implements [flow.Ledger].
-func (l *Ledger) Heard(ctx context.Context, sid string) (flow.Inbound, error) {
+func (l *Ledger) Heard(ctx context.Context, _ flow.LineID, sid string) (flow.Inbound, error) {
 	return find(ctx, l, l.inbound, sid, keepInbound)
 }
 
@@ -156,7 +156,7 @@ func (l *Ledger) MessageBySID(ctx context.Context, sid string, since time.Time) 
 
 // Save implements [flow.Ledger].
 func (l *Ledger) Save(ctx context.Context, ch flow.Change) error {
-	if err := ctx.Err(); err != nil {
+	if err := cmp.Or(ctx.Err(), ch.Sound()); err != nil {
 		return err
 	}
 	l.mu.Lock()

@@ -98,7 +98,7 @@ var racePromises = map[string]func(bench){
 		racers(cap(answers), func(i int) {
 			mine := *in
 			mine.Reply = fmt.Sprint(i)
-			err := b.Save(b.t.Context(), flow.Change{Lines: []flow.Line{{LineID: lineID(i)}}, Inbound: &mine})
+			err := b.Save(b.t.Context(), flow.Change{Lines: []flow.Line{{LineID: mine.Line}}, Inbound: &mine})
 			switch {
 			case err == nil:
 				answers <- mine.Reply
@@ -110,7 +110,7 @@ var racePromises = map[string]func(bench){
 			b.t.Fatalf("%d were heard", len(answers))
 		}
 		in.Reply = <-answers
-		b.same("the answer", got(b.Heard(b.t.Context(), in.SID)), *in)
+		b.same("the answer", got(b.Heard(b.t.Context(), in.Line, in.SID)), *in)
 	},
 
 	"two takers never get the same message": func(b bench) {
@@ -185,7 +185,7 @@ var racePromises = map[string]func(bench){
 			}
 			after, loadErr := b.Reload(b.t.Context(), line.LineID)
 			_, messageErr := b.Message(b.t.Context(), message.ID)
-			_, heardErr := b.Heard(b.t.Context(), in.SID)
+			_, heardErr := b.Heard(b.t.Context(), in.Line, in.SID)
 			if loadErr != nil {
 				b.t.Errorf("Reload: %v", loadErr)
 			}

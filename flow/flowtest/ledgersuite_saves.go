@@ -33,7 +33,7 @@ var savePromises = map[string]func(bench){
 		for what, err := range map[string]error{
 			"order":   second(b.Conversation(b.t.Context(), line.Conversations[1].ID)),
 			"message": second(b.Message(b.t.Context(), message.ID)),
-			"inbound": second(b.Heard(b.t.Context(), in.SID)),
+			"inbound": second(b.Heard(b.t.Context(), in.Line, in.SID)),
 		} {
 			if !errors.Is(err, flow.ErrNotFound) {
 				b.t.Errorf("%s: %v, want ErrNotFound", what, err)
@@ -57,22 +57,48 @@ var savePromises = map[string]func(bench){
 		in := inbound(line.LineID, noon)
 		b.full(*in)
 		b.save(flow.Change{Lines: []flow.Line{line}, Inbound: in})
-		b.same("its first answer", got(b.Heard(b.t.Context(), in.SID)), *in)
+		b.same("its first answer", got(b.Heard(b.t.Context(), in.Line, in.SID)), *in)
 
 		again := *in
 		again.Reply = "another answer"
 		b.refuse(flow.Change{Lines: []flow.Line{b.load(line.LineID)}, Inbound: &again}, flow.ErrHeard)
-		b.same("its first answer", got(b.Heard(b.t.Context(), in.SID)), *in)
+		b.same("its first answer", got(b.Heard(b.t.Context(), in.Line, in.SID)), *in)
 		if v := b.load(line.LineID).Version; v != 1 {
 			b.t.Errorf("the line has version %d, want 1", v)
+		}
+	},
+
+	"a line that hears much answers each text once": func(b bench) {
+		line := flow.Line{LineID: lineID(1)}
+		var all []flow.Inbound
+		for i := range 30 {
+			in := *inbound(line.LineID, noon.Add(time.Duration(i/3)*time.Second))
+			b.save(flow.Change{Lines: []flow.Line{line}, Inbound: &in})
+			b.save(flow.Change{Lines: []flow.Line{b.load(line.LineID)}}) // which is about no text
+			all, line = append(all, in), b.load(line.LineID)
+		}
+		for _, in := range all {
+			again := in
+			again.At, again.Reply = noon.Add(time.Hour), "another answer"
+			b.refuse(flow.Change{Lines: []flow.Line{line}, Inbound: &again}, flow.ErrHeard)
+			b.same("its first answer", got(b.Heard(b.t.Context(), in.Line, in.SID)), in)
+		}
+	},
+
+	"a text is not heard without its line": func(b bench) {
+		in := inbound(lineID(1), noon)
+		b.refuse(flow.Change{Lines: []flow.Line{{LineID: lineID(2)}}, Inbound: in}, nil)
+		b.same("the other line", b.load(lineID(2)), flow.Line{LineID: lineID(2)})
+		if _, err := b.Heard(b.t.Context(), in.Line, in.SID); !errors.Is(err, flow.ErrNotFound) {
+			b.t.Errorf("Heard: %v, want ErrNotFound", err)
 		}
 	},
 
 	"an inbound text about nothing and answered by silence comes back so": func(b bench) {
 		in := inbound(lineID(1), noon)
 		in.Order, in.Reply, in.Read = uuid.Nil, "", flow.IntentUnknown
-		b.save(flow.Change{Inbound: in})
-		b.same("inbound", got(b.Heard(b.t.Context(), in.SID)), *in)
+		b.save(flow.Change{Lines: []flow.Line{{LineID: in.Line}}, Inbound: in})
+		b.same("inbound", got(b.Heard(b.t.Context(), in.Line, in.SID)), *in)
 	},
 
 	"a total goes up to its limit and not over": func(b bench) {
@@ -106,17 +132,17 @@ var savePromises = map[string]func(bench){
 	"the refusals come in their order": func(b bench) {
 		m, theirs := fresh(lineID(1), noon), text(lineID(1), noon)
 		in := inbound(lineID(1), noon)
-		b.save(flow.Change{Messages: []flow.Message{m, theirs}, Inbound: in})
+		b.save(flow.Change{Lines: []flow.Line{{LineID: in.Line}}, Messages: []flow.Message{m, theirs}, Inbound: in})
 		all := flow.Change{
 			Inbound: in,
-			Lines:   []flow.Line{{LineID: lineID(1), Version: 1}},
+			Lines:   []flow.Line{{LineID: lineID(1), Version: 2}},
 			Settle:  &flow.Settlement{Message: m.ID, Attempt: 1, State: flow.Accepted, SID: theirs.SID, Adopted: true},
 			Spend:   []flow.Spend{{Total: "texts", N: 1, Limit: 0}},
 		}
 		b.refuse(all, flow.ErrHeard)
 		all.Inbound = inbound(lineID(1), noon)
 		b.refuse(all, flow.ErrStale)
-		all.Lines[0].Version = 0
+		all.Lines[0].Version = 1
 		all.Settle.Attempt = 2
 		b.refuse(all, flow.ErrStale)
 		all.Settle.Attempt = 1

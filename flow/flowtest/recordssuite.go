@@ -152,7 +152,7 @@ var recordPromises = map[string]func(shelf){
 			Lines:    []flow.Line{{LineID: line, Conversations: []flow.Conversation{c}}},
 			Messages: []flow.Message{m}, Events: events[:1],
 		})
-		s.save(flow.Change{Messages: []flow.Message{again}, Events: events[1:], Inbound: miss})
+		s.save(flow.Change{Lines: []flow.Line{s.load(line)}, Messages: []flow.Message{again}, Events: events[1:], Inbound: miss})
 		receipts := []flow.Receipt{
 			{Message: m.ID, SID: "SM1", Status: flow.StatusSent, At: noon.Add(time.Second)},
 			{Message: again.ID, SID: "SM2", Status: flow.StatusUndelivered, Code: 30003, At: noon.Add(2 * time.Minute)},
@@ -186,6 +186,7 @@ var recordPromises = map[string]func(shelf){
 		}
 		both[0].Lines = []flow.Line{{LineID: line, Conversations: []flow.Conversation{c, other}}}
 		s.save(both[0])
+		both[1].Lines = []flow.Line{s.load(line)}
 		s.save(both[1])
 		t := must(s.Timeline(s.t.Context(), c.ID))(s.t)
 		s.same("counts", []int{len(t.Events), len(t.Texts), len(t.Receipts), len(t.Replies)}, []int{1, 1, 1, 1})
@@ -220,7 +221,7 @@ var recordPromises = map[string]func(shelf){
 		} {
 			in := inbound(tt.line, noon.Add(tt.after))
 			in.Order = tt.about
-			s.save(flow.Change{Inbound: in})
+			s.save(flow.Change{Lines: []flow.Line{s.load(tt.line)}, Inbound: in})
 			if tt.in {
 				want = append(want, *in)
 			}

@@ -95,6 +95,9 @@ func drawMessage(t *rapid.T) uuid.UUID { return nth(rapid.IntRange(1, 8).Draw(t,
 
 func drawSID(t *rapid.T) string { return pick(t, "sid", "", "SM1", "SM2", "SM3") }
 
+// heardBy is a sid of a text to that line: no two lines hear the same.
+func heardBy(line flow.LineID, sid string) string { return sid + line.Number.E164() }
+
 // save saves lines as they are or not quite, with orders that come, change,
 // move and vanish, and whatever else a change may hold.
 func (w world) save(t *rapid.T) {
@@ -137,7 +140,8 @@ func (w world) save(t *rapid.T) {
 		}
 	}
 	if rapid.IntRange(0, 3).Draw(t, "inbound") == 0 {
-		ch.Inbound = &flow.Inbound{SID: drawSID(t), Line: drawLine(t), At: drawTime(t, "at"), Reply: "Hello."}
+		line := drawLine(t)
+		ch.Inbound = &flow.Inbound{SID: heardBy(line, drawSID(t)), Line: line, At: drawTime(t, "at"), Reply: "Hello."}
 	}
 	for range rapid.IntRange(0, 2).Draw(t, "spends") {
 		ch.Spend = append(ch.Spend, flow.Spend{Total: pick(t, "total", "texts", "credit"), N: rapid.IntRange(0, 3).Draw(t, "n"), Limit: 6})
@@ -260,9 +264,11 @@ func (w world) compare(*rapid.T) {
 		fakeM, fakeErr := w.fake.MessageBySID(ctx, sid, noon.Add(3*time.Minute))
 		realM, realErr := w.real.MessageBySID(ctx, sid, noon.Add(3*time.Minute))
 		w.same("message by sid "+sid, fakeM, fakeErr, realM, realErr)
-		fakeI, fakeErr := w.fake.Heard(ctx, sid)
-		realI, realErr := w.real.Heard(ctx, sid)
-		w.same("heard "+sid, fakeI, fakeErr, realI, realErr)
+		for n := 1; n <= 3; n++ {
+			fakeI, fakeErr := w.fake.Heard(ctx, lineID(n), heardBy(lineID(n), sid))
+			realI, realErr := w.real.Heard(ctx, lineID(n), heardBy(lineID(n), sid))
+			w.same(fmt.Sprint("heard ", sid, " by ", n), fakeI, fakeErr, realI, realErr)
+		}
 	}
 	fake, fakeErr := w.fake.Census(ctx, noon)
 	real, realErr := w.real.Census(ctx, noon)

@@ -51,7 +51,7 @@ func TestTextsAreReadAsTheyWereWritten(t *testing.T) {
 		if got.Named != c.Named || !slices.Equal(got.Entries, c.Entries) || got.Browser != c.Browser {
 			t.Errorf("%q has become %q, %q, and browser %x", text, got.Named, got.Entries, got.Browser)
 		}
-		if heard, err := p.Heard(t.Context(), "SM"+text); err != nil || heard.Reply != text {
+		if heard, err := p.Heard(t.Context(), lineID(n), "SM"+text); err != nil || heard.Reply != text {
 			t.Errorf("%q has become %q, %v", text, heard.Reply, err)
 		}
 	}
@@ -90,12 +90,13 @@ func TestAGroupSpendsInItsOrder(t *testing.T) {
 // that cannot be written is refused alone.
 func TestAGroupIsAsGoodAsOneAfterTheOther(t *testing.T) {
 	p := openPostgresTemp(t)
-	text := func(sid string) flow.Change {
-		return flow.Change{Inbound: &flow.Inbound{SID: sid, Line: lineID(9), At: noon}}
+	text := func(sid string, version int64) flow.Change {
+		line := flow.Line{LineID: lineID(9), Version: version}
+		return flow.Change{Lines: []flow.Line{line}, Inbound: &flow.Inbound{SID: sid, Line: line.LineID, At: noon}}
 	}
 	first, again := asking(1), asking(2)
 	again.Messages[0].ID = first.Messages[0].ID // no message is written twice
-	got := together(p, first, text("SM1"), text("SM2"), text("SM1"), again, asking(3))
+	got := together(p, first, text("SM1", 0), text("SM2", 1), text("SM1", 2), again, asking(3))
 	for n, want := range []error{nil, nil, nil, flow.ErrHeard, got[4], nil} {
 		if !errors.Is(got[n], want) {
 			t.Errorf("%d is %v, want %v", n, got[n], want)

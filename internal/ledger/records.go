@@ -198,8 +198,7 @@ func addReplies(ask ask, t *flow.Timeline) error {
 	}
 	for _, n := range numbers {
 		replies, err := list(ask, scanInbound, `SELECT `+inboundColumns+` FROM inbound
-			WHERE sid IN (SELECT sid FROM inbound WHERE at >= $1 AND at < $2 AND number = $3)
-				AND (conversation IS NULL OR conversation = $4)
+			WHERE at >= $1 AND at < $2 AND number = $3 AND (conversation IS NULL OR conversation = $4)
 			ORDER BY at DESC, sid DESC LIMIT $5`,
 			from.UnixMilli(), until.Int64, n.E164(), t.Order.ID, flow.TimelineLimit)
 		if err != nil {

@@ -151,8 +151,16 @@ func TestRecordsScanNothing(t *testing.T) {
 
 // What takes a database back to its first version.
 const (
-	first         = `DROP INDEX inbound_at; DELETE FROM goose_db_version WHERE version_id > 1`
+	first         = `DELETE FROM goose_db_version WHERE version_id > 1`
 	firstOnSQLite = first + `;
+		ALTER TABLE inbound RENAME TO new;
+		CREATE TABLE inbound (sid TEXT PRIMARY KEY, number TEXT, sender TEXT, at INTEGER, read TEXT,
+			conversation BLOB, reply TEXT) STRICT, WITHOUT ROWID;
+		INSERT INTO inbound SELECT sid, number, sender, at, read, conversation, reply FROM new;
+		DROP TABLE new;
+		DROP TABLE heard;
+		ALTER TABLE lines DROP COLUMN heard;
+		ALTER TABLE lines DROP COLUMN heard_more;
 		CREATE TABLE old (conversation BLOB, n INTEGER, at INTEGER, event TEXT, from_state TEXT, to_state TEXT,
 			channel TEXT, note TEXT, PRIMARY KEY (conversation, n)) STRICT, WITHOUT ROWID;
 		INSERT INTO old SELECT * FROM events;
@@ -163,7 +171,7 @@ const (
 		DROP VIEW receipts;
 		ALTER TABLE stray_receipts RENAME TO receipts;
 		ALTER TABLE messages DROP COLUMN receipts`
-	firstOnPostgres = first + `; DROP FUNCTION countersign_lines, countersign_group;
+	firstOnPostgres = first + `; DROP INDEX inbound_at; DROP FUNCTION countersign_lines, countersign_group;
 		DROP TYPE group_line, group_conversation, group_message, group_settlement, group_inbound, group_receipt,
 			group_event, group_spend`
 )
@@ -215,9 +223,17 @@ func TestAnOlderDatabaseIsMigrated(t *testing.T) {
 					t.Errorf("Open, migrating nothing: %v, %v; want %v", l, err, ErrOlder)
 				}
 			}
-			after, err := openURL(t, tt.url).Timeline(t.Context(), order.ID)
+			l = openURL(t, tt.url)
+			after, err := l.(flow.Records).Timeline(t.Context(), order.ID)
 			if err != nil || !reflect.DeepEqual(after, before) {
 				t.Errorf("once migrated: %+v, %v; before: %+v", after, err, before)
+			}
+			again := flow.Change{Lines: []flow.Line{lineOf(t, l, lineID(1))}, Inbound: ch.Inbound}
+			if err := l.Save(t.Context(), again); !errors.Is(err, flow.ErrHeard) {
+				t.Errorf("once migrated, a text that was heard before: %v, want %v", err, flow.ErrHeard)
+			}
+			if in, err := l.Heard(t.Context(), lineID(1), "SM1"); err != nil || in != *ch.Inbound {
+				t.Errorf("once migrated, what was heard before is %+v, %v", in, err)
 			}
 			openURL(t, tt.url, ReadOnly())
 			tt.make() // fails if the index is not there

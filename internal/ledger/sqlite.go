@@ -278,8 +278,9 @@ const (
 		state, attempt, unknown, due, created, attempted, sid, status, code`
 
 	// The next two are the indexes' own words: by them SQLite knows that it
-	// may use the index.
-	isOpen = `state IN ('asked', 'locked', 'unreachable')`
+	// may use the index. Of a list longer than two it would make a table, for
+	// each row that it writes.
+	isOpen = `(state = 'asked' OR state = 'locked' OR state = 'unreachable')`
 	isOut  = `state IN ('leased', 'waiting')`
 
 	// readLapsing looks at so many orders, in the order of their index: to
@@ -303,7 +304,12 @@ func (q *queries) sql() map[**sql.Stmt]string {
 		&q.message:      `SELECT ` + messageColumns + ` FROM messages WHERE id = ?`,
 		&q.messageBySID: `SELECT ` + messageColumns + ` FROM messages
 			WHERE id >= ? AND sid = ? AND created > ? ORDER BY id LIMIT 1`,
-		&q.heard:       `SELECT ` + inboundColumns + ` FROM inbound WHERE sid = ?`,
+		// What the line's row tells of the text begins with ?4, and then comes when
+		// it was: a cast reads to the end of the number.
+		&q.heard: `SELECT ` + inboundColumns + ` FROM inbound WHERE sid = ?1 AND at = coalesce((
+				SELECT CAST(substr(heard, instr(heard, ?4) + length(?4)) AS INTEGER) FROM lines
+				WHERE (number, sender) = (?2, ?3) AND instr(heard, ?4)
+			), (SELECT at FROM heard WHERE sid = ?1))`,
 		&q.lapsing:     questions(readLapsing),
 		&q.outbox:      `SELECT state, count(*), min(due) FROM messages WHERE ` + isOut + ` GROUP BY state`,
 		&q.openUndated: `SELECT ` + countOpen + ` FROM conversations WHERE ` + isOpen + ` AND deadline IS NULL`,
@@ -435,16 +441,6 @@ func (s *SQLite) MessageBySID(ctx context.Context, sid string, since time.Time) 
 	from := floor(since)
 	m, err := scanMessage(s.read.messageBySID.QueryRowContext(ctx, from[:], sid, since.UnixMilli()))
 	return m, missing("find message by sid", err)
-}
-
-// Heard implements [flow.Ledger].
-func (s *SQLite) Heard(ctx context.Context, sid string) (flow.Inbound, error) {
-	ctx, err := brief(ctx)
-	if err != nil {
-		return flow.Inbound{}, err
-	}
-	in, err := scanInbound(s.read.heard.QueryRowContext(ctx, sid))
-	return in, missing("find inbound text", err)
 }
 
 // missing translates a single row's error.

@@ -25,9 +25,16 @@ type statements struct {
 	// for checks
 	heard, version, place, lease, claimed, used, due *sql.Stmt
 	// for writes
-	newLine, line, newConversation, conversation, happened, message, settle,
-	inbound, receipt, stray, spend, take *sql.Stmt
+	newLine, line, newConversation, conversation, stays, happened, message, settle,
+	inbound, shelve, receipt, stray, spend, take *sql.Stmt
 }
+
+// setRest sets conversationColumns, without those of the index of open ones, and
+// appends to the history.
+const setRest = `number = ?2, sender = ?3, browser = ?4, reference = ?6, amount = ?7,
+	entries = ?8, complete = ?9, proved = ?10, serial = ?11, serial_key = ?12, serial_length = ?13,
+	serial_reference = ?14, serial_amount = ?15, serial_expires = ?16, misses = ?17, texted = ?18,
+	message = ?19, failure = ?20, created = ?21, ended = ?23, history = history || ?24`
 
 // isUnsettled says that it is not known what became of a message.
 const isUnsettled = `(state = 'leased' OR state = 'waiting' AND unknown > 0)`
@@ -49,8 +56,9 @@ func (t *statements) sql() map[**sql.Stmt]string {
 		&t.commit:   `COMMIT`,
 		&t.rollback: `ROLLBACK`,
 
-		&t.heard:   `SELECT 1 FROM inbound WHERE sid = ?`,
-		&t.version: `SELECT version, topic, conversations FROM lines WHERE number = ? AND sender = ?`,
+		&t.heard: `SELECT 1 FROM heard WHERE sid = ?`,
+		&t.version: `SELECT version, topic, conversations, heard, heard_more
+			FROM lines WHERE number = ? AND sender = ?`,
 		&t.place:   `SELECT number, sender, state FROM conversations WHERE id = ?`,
 		&t.lease:   `SELECT 1 FROM messages WHERE id = ? AND state = 'leased' AND attempt = ?`,
 		&t.claimed: `SELECT 1 FROM messages WHERE id >= ? AND id <> ? AND sid = ? LIMIT 1`,
@@ -58,29 +66,30 @@ func (t *statements) sql() map[**sql.Stmt]string {
 		&t.due: `SELECT ` + messageColumns + ` FROM messages
 			WHERE ` + isOut + ` AND due <= ? ORDER BY due, id LIMIT ?`,
 
-		// Of the next four, each pair has the same parameters.
+		// Of the next two, and of the three after them, all have the same
+		// parameters.
 		&t.newLine: `INSERT INTO lines (version, opted_out, misses, hints,
-				texts, serials, answers, topic, conversations, number, sender)
-			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+				texts, serials, answers, topic, conversations, heard, heard_more, number, sender)
+			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
 		&t.line: `UPDATE lines SET version = ?, opted_out = ?, misses = ?, hints = ?,
-				texts = ?, serials = ?, answers = ?, topic = ?, conversations = ?
+				texts = ?, serials = ?, answers = ?, topic = ?, conversations = ?, heard = ?, heard_more = ?
 			WHERE number = ? AND sender = ?`,
 		&t.newConversation: `INSERT INTO conversations (` + conversationColumns + `, history)
 			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-		&t.conversation: `UPDATE conversations SET number = ?2, sender = ?3, browser = ?4, state = ?5,
-				reference = ?6, amount = ?7, entries = ?8, complete = ?9, proved = ?10,
-				serial = ?11, serial_key = ?12, serial_length = ?13, serial_reference = ?14,
-				serial_amount = ?15, serial_expires = ?16, misses = ?17, texted = ?18, message = ?19,
-				failure = ?20, created = ?21, deadline = ?22, ended = ?23, history = history || ?24
-			WHERE id = ?1`,
+		&t.conversation: `UPDATE conversations SET state = ?5, deadline = ?22, ` + setRest + ` WHERE id = ?1`,
+		// One that is as open as before, and for as long, keeps its place in the
+		// index of those: to set what that is made of would write it anew.
+		&t.stays:    `UPDATE conversations SET ` + setRest + ` WHERE id = ?1 AND state = ?5 AND deadline IS ?22`,
 		&t.happened: `UPDATE conversations SET history = history || ? WHERE id = ?`,
 		&t.message: `INSERT INTO messages (` + messageColumns + `)
 			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
 		&t.settle: `UPDATE messages SET state = ?, unknown = ?, due = ?,
 				attempted = coalesce(attempted, ?), sid = coalesce(nullif(?, ''), sid), code = ?
 			WHERE id = ? AND state = 'leased' AND attempt = ?`,
-		&t.inbound: `INSERT INTO inbound (sid, number, sender, at, read, conversation, reply)
+		&t.inbound: `INSERT INTO inbound (at, sid, number, sender, read, conversation, reply)
 			VALUES (?, ?, ?, ?, ?, ?, ?)`,
+		&t.shelve: `INSERT INTO heard (sid, at)
+			SELECT value ->> 0, value ->> 1 FROM json_each('[' || substr(?, 2) || ']')`,
 		// That there is a receipt settles an open outcome: Twilio has the text.
 		// One that is told again (?6 is how it begins) is the same one.
 		&t.receipt: `UPDATE messages SET sid = iif(sid = '', ?2, sid),
@@ -165,9 +174,13 @@ func (s *SQLite) Save(ctx context.Context, ch flow.Change) error {
 	if s.writer == nil {
 		return errReadOnly
 	}
+	if err := ch.Sound(); err != nil {
+		return named("save", err)
+	}
+	var found found
 	err := s.writer.do(ctx,
-		func() error { return s.check(ch) },
-		func() error { return s.write(ch) })
+		func() (err error) { found, err = s.check(ch); return err },
+		func() error { return s.write(ch, found) })
 	return named("save", err)
 }
 
@@ -184,39 +197,59 @@ func named(what string, err error) error {
 	}
 }
 
+// found is what check finds, for write to know.
+type found struct {
+	lines []hanging          // the change's, in its order
+	fresh map[uuid.UUID]bool // the orders that are not there yet
+}
+
 // check refuses ch, in the port's order of precedence, and after that what
 // only a bug can ask for.
-func (s *SQLite) check(ch flow.Change) error {
-	if in := ch.Inbound; in != nil {
-		if known, err := exists(unhurried, s.save.heard, in.SID); err != nil || known {
-			return cmp.Or(err, flow.ErrHeard)
-		}
-	}
-	were := make([]hanging, len(ch.Lines))
+func (s *SQLite) check(ch flow.Change) (f found, err error) {
+	f.lines = make([]hanging, len(ch.Lines))
 	for i, line := range ch.Lines {
-		var err error
-		if were[i], err = s.hanging(line.LineID); err != nil {
-			return err
-		}
-		if were[i].version != line.Version {
-			return flow.ErrStale
+		if f.lines[i], err = s.hanging(line.LineID); err != nil {
+			return f, err
 		}
 	}
-	if t := ch.Settle; t != nil {
-		if held, err := exists(unhurried, s.save.lease, t.Message[:], t.Attempt); err != nil || !held {
-			return cmp.Or(err, flow.ErrStale)
+	if in := ch.Inbound; in != nil {
+		known, err := s.knows(f.lines[hearing(in, ch.Lines)].heard, in.SID)
+		if err != nil || known {
+			return f, cmp.Or(err, flow.ErrHeard)
 		}
-		if t.Adopted && t.SID != "" {
-			from := floor(born(t.Message).Add(-adoptable))
-			if taken, err := exists(unhurried, s.save.claimed, from[:], t.Message[:], t.SID); err != nil || taken {
-				return cmp.Or(err, flow.ErrClaimed)
-			}
+	}
+	for i, line := range ch.Lines {
+		if f.lines[i].version != line.Version {
+			return f, flow.ErrStale
 		}
+	}
+	if err := s.settleable(ch.Settle); err != nil {
+		return f, err
 	}
 	if err := s.affordable(ch.Spend); err != nil {
-		return err
+		return f, err
 	}
-	return s.sound(ch.Lines, were)
+	f.fresh, err = s.sound(ch.Lines, f.lines)
+	return f, err
+}
+
+// settleable refuses to settle what is under another lease, or by a sid that
+// is another message's.
+func (s *SQLite) settleable(t *flow.Settlement) error {
+	if t == nil {
+		return nil
+	}
+	if held, err := exists(unhurried, s.save.lease, t.Message[:], t.Attempt); err != nil || !held {
+		return cmp.Or(err, flow.ErrStale)
+	}
+	if !t.Adopted || t.SID == "" {
+		return nil
+	}
+	from := floor(born(t.Message).Add(-adoptable))
+	if taken, err := exists(unhurried, s.save.claimed, from[:], t.Message[:], t.SID); err != nil || taken {
+		return cmp.Or(err, flow.ErrClaimed)
+	}
+	return nil
 }
 
 // exists reports whether a query finds a row.
@@ -278,12 +311,14 @@ type hanging struct {
 	version int64 // 0 if there is no row
 	topic   uuid.UUID
 	orders  []uuid.UUID // the open ones, and the topic
+	heard   heard
 }
 
 func (s *SQLite) hanging(id flow.LineID) (hanging, error) {
 	var h hanging
 	var orders []byte
-	err := s.save.version.QueryRowContext(unhurried, id.Number.E164(), id.Sender).Scan(&h.version, &h.topic, &orders)
+	err := s.save.version.QueryRowContext(unhurried, id.Number.E164(), id.Sender).Scan(
+		&h.version, &h.topic, &orders, &h.heard.last, &h.heard.more)
 	if errors.Is(err, sql.ErrNoRows) {
 		return hanging{}, nil
 	}
@@ -295,19 +330,19 @@ func (s *SQLite) hanging(id flow.LineID) (hanging, error) {
 }
 
 // sound refuses lines that would break what a ledger is: were is what hangs
-// on them.
-func (s *SQLite) sound(lines []flow.Line, were []hanging) error {
+// on them. It returns their orders that are not there yet.
+func (s *SQLite) sound(lines []flow.Line, were []hanging) (fresh map[uuid.UUID]bool, err error) {
 	saved := make(map[flow.LineID]bool, len(lines))
 	listed := make(map[uuid.UUID]bool, len(lines))
 	known := make(map[uuid.UUID]bool, len(lines)) // to be open on one of these lines
 	for i, line := range lines {
 		if saved[line.LineID] {
-			return errors.New("a line is listed twice")
+			return nil, errors.New("a line is listed twice")
 		}
 		saved[line.LineID] = true
 		for _, c := range line.Conversations {
 			if listed[c.ID] {
-				return fmt.Errorf("order %s is listed twice", c.ID)
+				return nil, fmt.Errorf("order %s is listed twice", c.ID)
 			}
 			listed[c.ID] = true
 		}
@@ -319,10 +354,17 @@ func (s *SQLite) sound(lines []flow.Line, were []hanging) error {
 		if known[order] {
 			continue
 		}
-		if line, _, err := s.place(order); err != nil {
-			return err
-		} else if line != (flow.LineID{}) && !saved[line] {
-			return fmt.Errorf("order %s leaves a line that is not saved with it", order)
+		line, _, err := s.place(order)
+		switch {
+		case err != nil:
+			return nil, err
+		case line == flow.LineID{}:
+			if fresh == nil {
+				fresh = make(map[uuid.UUID]bool, len(listed))
+			}
+			fresh[order] = true
+		case !saved[line]:
+			return nil, fmt.Errorf("order %s leaves a line that is not saved with it", order)
 		}
 	}
 	for order := range known {
@@ -330,12 +372,12 @@ func (s *SQLite) sound(lines []flow.Line, were []hanging) error {
 			continue
 		}
 		if line, state, err := s.place(order); err != nil {
-			return err
+			return nil, err
 		} else if saved[line] && state.Open() {
-			return fmt.Errorf("open order %s is left out of its line", order)
+			return nil, fmt.Errorf("open order %s is left out of its line", order)
 		}
 	}
-	return nil
+	return fresh, nil
 }
 
 // place returns the line that an order is on, none if it is new, and its state.
@@ -348,10 +390,18 @@ func (s *SQLite) place(order uuid.UUID) (line flow.LineID, state flow.State, err
 }
 
 // write does what check has let through.
-func (s *SQLite) write(ch flow.Change) error {
-	for _, line := range ch.Lines {
-		if err := s.writeLine(line, ch.Events); err != nil {
+func (s *SQLite) write(ch flow.Change, f found) error {
+	if in := ch.Inbound; in != nil {
+		if err := s.writeInbound(in, &f.lines[hearing(in, ch.Lines)].heard); err != nil {
+			return fmt.Errorf("write inbound text: %w", err)
+		}
+	}
+	for i, line := range ch.Lines {
+		if err := s.writeConversations(line, f.fresh, ch.Events); err != nil {
 			return err
+		}
+		if err := s.writeLine(line, f.lines[i].heard); err != nil {
+			return fmt.Errorf("write line: %w", err)
 		}
 	}
 	for _, h := range ch.Events {
@@ -375,12 +425,6 @@ func (s *SQLite) write(ch flow.Change) error {
 		if err := run(s.save.settle, string(t.State), t.Unknown, millis(t.Due), millis(t.Attempted),
 			t.SID, t.Code, t.Message[:], t.Attempt); err != nil {
 			return fmt.Errorf("settle message: %w", err)
-		}
-	}
-	if in := ch.Inbound; in != nil {
-		if err := run(s.save.inbound, in.SID, in.Line.Number.E164(), in.Line.Sender,
-			millis(in.At), string(in.Read), optional(in.Order), in.Reply); err != nil {
-			return fmt.Errorf("write inbound text: %w", err)
 		}
 	}
 	if ch.Receipt != nil {
@@ -419,9 +463,9 @@ func written(lines []flow.Line, order uuid.UUID) bool {
 	return false
 }
 
-// writeLine writes a line, the conversations listed on it, and what of events
-// happened to these.
-func (s *SQLite) writeLine(l flow.Line, events []flow.Happening) error {
+// writeConversations writes the orders that are listed on a line, and what of
+// events happened to these.
+func (s *SQLite) writeConversations(l flow.Line, fresh map[uuid.UUID]bool, events []flow.Happening) error {
 	for _, c := range l.Conversations {
 		if c.Unchanged {
 			continue
@@ -442,25 +486,32 @@ func (s *SQLite) writeLine(l flow.Line, events []flow.Happening) error {
 			millis(c.Serial.Expires), c.Misses, millis(c.Texted), optional(c.Message), string(c.Failure),
 			millis(c.Created), millis(c.Deadline), millis(c.Ended), happened,
 		}
-		there, err := affects(s.save.conversation, row...)
-		if err == nil && !there {
-			err = run(s.save.newConversation, row...)
+		done := false
+		switch {
+		case fresh[c.ID]:
+			err, done = run(s.save.newConversation, row...), true
+		case c.State.Open():
+			done, err = affects(s.save.stays, row...)
+		}
+		if err == nil && !done {
+			err = run(s.save.conversation, row...)
 		}
 		if err != nil {
 			return fmt.Errorf("write order: %w", err)
 		}
 	}
+	return nil
+}
+
+// writeLine writes a line that has heard so much.
+func (s *SQLite) writeLine(l flow.Line, has heard) error {
 	write := s.save.line
 	if l.Version == 0 {
 		write = s.save.newLine
 	}
-	if err := run(write, l.Version+1, millis(l.OptedOut), l.Misses, l.Hints,
-		recent(l.Texts), recent(l.Serials), recent(l.Answers), optional(l.Topic), hangs(l),
-		l.Number.E164(), l.Sender,
-	); err != nil {
-		return fmt.Errorf("write line: %w", err)
-	}
-	return nil
+	return run(write, l.Version+1, millis(l.OptedOut), l.Misses, l.Hints,
+		recent(l.Texts), recent(l.Serials), recent(l.Answers), optional(l.Topic), hangs(l), has.last, has.more,
+		l.Number.E164(), l.Sender)
 }
 
 // writeHappening writes what left its order as it was.

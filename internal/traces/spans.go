@@ -155,10 +155,10 @@ func (l ledger) MessageBySID(ctx context.Context, sid string, since time.Time) (
 	return l.Ledger.MessageBySID(ctx, sid, since)
 }
 
-func (l ledger) Heard(ctx context.Context, sid string) (_ flow.Inbound, err error) {
+func (l ledger) Heard(ctx context.Context, line flow.LineID, sid string) (_ flow.Inbound, err error) {
 	ctx, span := l.inner(ctx, "heard")
 	defer func() { end(span, err) }()
-	return l.Ledger.Heard(ctx, sid)
+	return l.Ledger.Heard(ctx, line, sid)
 }
 
 func (l ledger) Save(ctx context.Context, ch flow.Change) (err error) {

@@ -1,0 +1,82 @@
+package ledger
+
+import (
+	"context"
+	"encoding/json"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/countersign/countersign/flow"
+)
+
+// heard is how a line's row tells which texts it has heard.
+type heard struct {
+	last string // as JSON arrays of MessageSid and time, each after a comma
+	more bool   // whether others are in the table of that name
+}
+
+// longHeard is how many bytes of texts a row holds before they are moved to
+// the table, by SQLite's pages of 4 KiB: a longer row would be in the way of
+// its neighbours, and a shorter one move them more often. It is some eight
+// texts, which is more than a customer sends.
+const longHeard = 400
+
+// heardAs is how what a row tells of that text begins.
+func heardAs(sid string) (string, error) {
+	quoted, err := json.Marshal(sid)
+	return ",[" + string(quoted) + ",", err
+}
+
+// hearing is which of lines has heard in: [flow.Change.Sound] has seen that one
+// has.
+func hearing(in *flow.Inbound, lines []flow.Line) int {
+	return slices.IndexFunc(lines, func(l flow.Line) bool { return l.LineID == in.Line })
+}
+
+// knows reports whether a line that has heard so much has heard that text.
+func (s *SQLite) knows(has heard, sid string) (bool, error) {
+	told, err := heardAs(sid)
+	switch {
+	case err != nil:
+		return false, err
+	case strings.Contains(has.last, told):
+		return true, nil
+	case !has.more:
+		return false, nil
+	}
+	return exists(unhurried, s.save.heard, sid)
+}
+
+// writeInbound writes a text, and adds it to what its line has heard. It is for
+// who writes the line to write that.
+func (s *SQLite) writeInbound(in *flow.Inbound, has *heard) error {
+	told, err := heardAs(in.SID)
+	if err != nil {
+		return err
+	}
+	if len(has.last) >= longHeard {
+		if err := run(s.save.shelve, has.last); err != nil {
+			return err
+		}
+		has.last, has.more = "", true
+	}
+	at := in.At.UnixMilli()
+	has.last += told + strconv.FormatInt(at, 10) + "]"
+	return run(s.save.inbound, at, in.SID, in.Line.Number.E164(), in.Line.Sender,
+		string(in.Read), optional(in.Order), in.Reply)
+}
+
+// Heard implements [flow.Ledger].
+func (s *SQLite) Heard(ctx context.Context, line flow.LineID, sid string) (flow.Inbound, error) {
+	ctx, err := brief(ctx)
+	if err != nil {
+		return flow.Inbound{}, err
+	}
+	told, err := heardAs(sid)
+	if err != nil {
+		return flow.Inbound{}, err
+	}
+	in, err := scanInbound(s.read.heard.QueryRowContext(ctx, sid, line.Number.E164(), line.Sender, told))
+	return in, missing("find inbound text", err)
+}

@@ -8,10 +8,10 @@ import (
 )
 
 const (
-	// checkpointEvery is after how many saves the WAL is copied into the
-	// database file: some tens of megabytes. A page that many saves have
-	// written is copied once.
-	checkpointEvery = 1000
+	// checkpointEvery is after how many rows the WAL is copied into the
+	// database file, each perhaps on a page of its own. Many would be copied for
+	// longer than a customer should wait for the processor, or for the disk.
+	checkpointEvery = 256
 	// longWAL is when, in pages, the WAL is to start anew: 64 MB.
 	longWAL = 16384
 )
@@ -22,7 +22,7 @@ const (
 type checkpointer struct {
 	db      *sql.DB
 	long    int // WAL, in pages
-	saves   int // since the last one; the writer's
+	rows    int // since the last one; the writer's
 	due     chan struct{}
 	writing sync.Mutex // held by the writer while it writes
 	closing context.CancelFunc
@@ -56,14 +56,14 @@ func newCheckpointer(opening context.Context, path string) (*checkpointer, error
 	return c, nil
 }
 
-// committed is told by the writer how many saves it has committed.
-func (c *checkpointer) committed(saves int) {
-	if c.saves += saves; c.saves < checkpointEvery {
+// committed is told by the writer how many rows it has committed.
+func (c *checkpointer) committed(rows int) {
+	if c.rows += rows; c.rows < checkpointEvery {
 		return
 	}
 	select {
 	case c.due <- struct{}{}:
-		c.saves = 0
+		c.rows = 0
 	default: // one is due already
 	}
 }

@@ -37,6 +37,7 @@ type SQLite struct {
 	conn        *sql.Conn // the writer's
 	save        statements
 	till        till    // of the transaction that has begun
+	rows        int     // likewise: those that it has written
 	writer      *writer // nil if read-only
 	checkpoints *checkpointer
 

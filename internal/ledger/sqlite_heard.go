@@ -56,14 +56,14 @@ func (s *SQLite) writeInbound(in *flow.Inbound, has *heard) error {
 		return err
 	}
 	if len(has.last) >= longHeard {
-		if err := run(s.save.shelve, has.last); err != nil {
+		if err := s.run(s.save.shelve, has.last); err != nil {
 			return err
 		}
 		has.last, has.more = "", true
 	}
 	at := in.At.UnixMilli()
 	has.last += told + strconv.FormatInt(at, 10) + "]"
-	return run(s.save.inbound, at, in.SID, in.Line.Number.E164(), in.Line.Sender,
+	return s.run(s.save.inbound, at, in.SID, in.Line.Number.E164(), in.Line.Sender,
 		string(in.Read), optional(in.Order), in.Reply)
 }
 

@@ -150,7 +150,7 @@ func (s *SQLite) transact(group []*job) (err error) {
 			_, _ = s.save.rollback.ExecContext(unhurried)
 		}
 	}()
-	s.till = till{}
+	s.till, s.rows = till{}, 0
 	for _, j := range group {
 		if j.err = j.check(); j.err != nil {
 			continue
@@ -165,7 +165,7 @@ func (s *SQLite) transact(group []*job) (err error) {
 	if _, err := s.save.commit.ExecContext(unhurried); err != nil {
 		return err
 	}
-	s.checkpoints.committed(len(group))
+	s.checkpoints.committed(s.rows)
 	return nil
 }
 
@@ -299,7 +299,7 @@ func (s *SQLite) emptyTill() error {
 		if total.spent == 0 {
 			continue
 		}
-		if err := run(s.save.spend, name, total.spent); err != nil {
+		if err := s.run(s.save.spend, name, total.spent); err != nil {
 			return fmt.Errorf("spend: %w", err)
 		}
 	}
@@ -413,7 +413,7 @@ func (s *SQLite) write(ch flow.Change, f found) error {
 		}
 	}
 	for _, m := range ch.Messages {
-		if err := run(s.save.message,
+		if err := s.run(s.save.message,
 			m.ID[:], m.Order[:], m.Line.Number.E164(), m.Line.Sender, string(m.Kind), m.Serial, m.Locale,
 			m.Named.Reference, m.Named.Amount, string(m.State), m.Attempt, m.Unknown,
 			millis(m.Due), millis(m.Created), millis(m.Attempted), m.SID, string(m.Status), m.Code,
@@ -422,7 +422,7 @@ func (s *SQLite) write(ch flow.Change, f found) error {
 		}
 	}
 	if t := ch.Settle; t != nil {
-		if err := run(s.save.settle, string(t.State), t.Unknown, millis(t.Due), millis(t.Attempted),
+		if err := s.run(s.save.settle, string(t.State), t.Unknown, millis(t.Due), millis(t.Attempted),
 			t.SID, t.Code, t.Message[:], t.Attempt); err != nil {
 			return fmt.Errorf("settle message: %w", err)
 		}
@@ -438,18 +438,20 @@ func (s *SQLite) write(ch flow.Change, f found) error {
 	return nil
 }
 
-func run(stmt *sql.Stmt, args ...any) error {
-	_, err := stmt.ExecContext(unhurried, args...)
+// run writes a row.
+func (s *SQLite) run(stmt *sql.Stmt, args ...any) error {
+	_, err := s.affects(stmt, args...)
 	return err
 }
 
 // affects is run of what may find no row, and reports whether it did find one.
-func affects(stmt *sql.Stmt, args ...any) (bool, error) {
+func (s *SQLite) affects(stmt *sql.Stmt, args ...any) (bool, error) {
 	result, err := stmt.ExecContext(unhurried, args...)
 	if err != nil {
 		return false, err
 	}
 	n, err := result.RowsAffected()
+	s.rows += int(n)
 	return n > 0, err
 }
 
@@ -489,12 +491,12 @@ func (s *SQLite) writeConversations(l flow.Line, fresh map[uuid.UUID]bool, event
 		done := false
 		switch {
 		case fresh[c.ID]:
-			err, done = run(s.save.newConversation, row...), true
+			err, done = s.run(s.save.newConversation, row...), true
 		case c.State.Open():
-			done, err = affects(s.save.stays, row...)
+			done, err = s.affects(s.save.stays, row...)
 		}
 		if err == nil && !done {
-			err = run(s.save.conversation, row...)
+			err = s.run(s.save.conversation, row...)
 		}
 		if err != nil {
 			return fmt.Errorf("write order: %w", err)
@@ -509,7 +511,7 @@ func (s *SQLite) writeLine(l flow.Line, has heard) error {
 	if l.Version == 0 {
 		write = s.save.newLine
 	}
-	return run(write, l.Version+1, millis(l.OptedOut), l.Misses, l.Hints,
+	return s.run(write, l.Version+1, millis(l.OptedOut), l.Misses, l.Hints,
 		recent(l.Texts), recent(l.Serials), recent(l.Answers), optional(l.Topic), hangs(l), has.last, has.more,
 		l.Number.E164(), l.Sender)
 }
@@ -520,7 +522,7 @@ func (s *SQLite) writeHappening(h flow.Happening) error {
 	if err != nil {
 		return err
 	}
-	there, err := affects(s.save.happened, happened, h.Order[:])
+	there, err := s.affects(s.save.happened, happened, h.Order[:])
 	if err == nil && !there {
 		// Which is our own fault: no asker is to be told of something not found.
 		err = fmt.Errorf("there is no order %s", h.Order)
@@ -534,11 +536,11 @@ func (s *SQLite) writeReceipt(r flow.Receipt) error {
 	if err != nil {
 		return err
 	}
-	there, err := affects(s.save.receipt, r.Message[:], r.SID, r.Status.Rank(), string(r.Status), r.Code, told, row)
+	there, err := s.affects(s.save.receipt, r.Message[:], r.SID, r.Status.Rank(), string(r.Status), r.Code, told, row)
 	if err != nil || there {
 		return err
 	}
-	return run(s.save.stray, r.Message[:], r.SID, string(r.Status), r.Code, millis(r.At))
+	return s.run(s.save.stray, r.Message[:], r.SID, string(r.Status), r.Code, millis(r.At))
 }
 
 // Take implements [flow.Ledger].
@@ -563,7 +565,7 @@ func (s *SQLite) Take(ctx context.Context, now, until time.Time, limit int) ([]f
 				}
 				m.State, m.Due = flow.Leased, until
 				m.Attempt++
-				if err := run(s.save.take, m.Attempt, m.Unknown, millis(until), m.ID[:]); err != nil {
+				if err := s.run(s.save.take, m.Attempt, m.Unknown, millis(until), m.ID[:]); err != nil {
 					return err
 				}
 			}
@@ -606,6 +608,6 @@ func (s *SQLite) Ping(ctx context.Context) error {
 	}
 	return named("ping", s.writer.knock(ctx, &job{
 		check: func() error { return nil },
-		write: func() error { return run(s.save.spend, "pings", 1) },
+		write: func() error { return s.run(s.save.spend, "pings", 1) },
 	}))
 }

@@ -309,12 +309,8 @@ func (p *play) measure(ctx context.Context, r *road) (limit, service []round, er
 	if _, err := p.walk(ctx, p.service, r, end, end+warm); err != nil {
 		return nil, nil, fmt.Errorf("warm %s up: %w", r.name, err)
 	}
-	for what, work := range r.limit {
-		a := work
-		a.Status, a.Header, a.Body = p.heard[what].Status, p.heard[what].Header, p.heard[what].Body
-		if err := p.limit.learn(ctx, what, a); err != nil {
-			return nil, nil, err
-		}
+	if err := p.teach(ctx, r); err != nil {
+		return nil, nil, err
 	}
 	if _, err := p.walk(ctx, p.limit, r, 0, warm); err != nil {
 		return nil, nil, fmt.Errorf("warm %s up: %w", r.name, err)
@@ -339,4 +335,16 @@ func (p *play) measure(ctx context.Context, r *road) (limit, service []round, er
 	}
 	p.walked[r.name] = true
 	return limit, service, nil
+}
+
+// teach has the limit learn what the service says on a road.
+func (p *play) teach(ctx context.Context, r *road) error {
+	for what, work := range r.limit {
+		a := work
+		a.Status, a.Header, a.Body = p.heard[what].Status, p.heard[what].Header, p.heard[what].Body
+		if err := p.limit.learn(ctx, what, a); err != nil {
+			return err
+		}
+	}
+	return nil
 }

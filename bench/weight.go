@@ -237,14 +237,19 @@ func (c *conductor) ending(ctx context.Context, url string, open int) (err error
 		return err
 	}
 	defer s.stop(&err)
-	p, err := c.newPlay(ctx, nil, s)
+	limit, err := c.startLimit(ctx)
+	if err != nil {
+		return err
+	}
+	defer limit.stop(&err)
+	p, err := c.newPlay(ctx, limit, s)
 	if err != nil {
 		return err
 	}
 	if err := p.misses(ctx, open-fill, open); err != nil {
 		return err
 	}
-	quiet, err := p.longestWait(ctx, 1_000_000, max(0, time.Until(deadline)-2*time.Second))
+	quiet, err := p.waits(ctx, s, 1_000_000, max(time.Second, time.Until(deadline)-2*time.Second))
 	if err != nil {
 		return err
 	}
@@ -257,7 +262,7 @@ func (c *conductor) ending(ctx context.Context, url string, open int) (err error
 	if err != nil {
 		return err
 	}
-	longest, err := p.longestWait(ctx, 2_000_000, lasts)
+	ending, err := p.waits(ctx, s, 2_000_000, lasts)
 	if err != nil {
 		return err
 	}
@@ -265,29 +270,40 @@ func (c *conductor) ending(ctx context.Context, url string, open int) (err error
 	if err != nil {
 		return err
 	}
+	if err := p.teach(ctx, roadNamed("loop")); err != nil {
+		return err
+	}
+	idle, err := p.waits(ctx, limit, 2_000_000, lasts)
+	if err != nil {
+		return err
+	}
 	c.promise(promise{
-		what: fmt.Sprintf("longest wait in %v of %d loops a second while %d conversations end, of which %.0f did; before it was %s",
-			lasts, calmly, open, after-before, millis(quiet)),
-		figure: inMillis(longest), bar: 5, unit: "ms",
+		what: fmt.Sprintf("longest wait in %v of %d loops a second while %d conversations end, of which %.0f did; before it was %s, and the limit's, which has no disk to wait for, is %s",
+			lasts, calmly, open, after-before, millis(quiet[len(quiet)-1]), millis(idle[len(idle)-1])),
+		figure: inMillis(ending[len(ending)-1]), bar: 5, unit: "ms",
 	})
+	most := func(waits []time.Duration) string { return millis(waits[len(waits)*999/1000]) }
+	c.fact("what 999 of 1000 of those requests waited at most: before, while the conversations end, and of the limit", "%s, %s, %s",
+		most(quiet), most(ending), most(idle))
 	return nil
 }
 
 // calmly is a rate at which nobody waits for others, in loops a second.
 const calmly = 200
 
-// longestWait is what some customer waited while that rate lasted.
-func (p *play) longestWait(ctx context.Context, from int, lasts time.Duration) (time.Duration, error) {
-	all, err := gather(ctx, p.service.addr, callers)
+// waits are what customers of a side waited while that rate lasted, the least
+// first.
+func (p *play) waits(ctx context.Context, s *side, from int, lasts time.Duration) ([]time.Duration, error) {
+	all, err := gather(ctx, s.addr, callers)
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
 	defer all.leave()
 	if err := all.stream(ctx, from, from+int(calmly*lasts.Seconds()), calmly, roadNamed("loop").visit(p)); err != nil {
-		return 0, err
+		return nil, err
 	}
 	took := all.took()
-	return slices.Max(slices.Concat(took["loop"], took["loop-reply"])), nil
+	return slices.Sorted(slices.Values(slices.Concat(took["loop"], took["loop-reply"]))), nil
 }
 
 // lapsed counts the orders that have lapsed.

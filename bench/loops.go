@@ -47,24 +47,46 @@ func (c *conductor) loopsOn(ctx context.Context, st store) (err error) {
 // A slow Twilio answers after this long, as the real one may.
 const slowAnswer = 100 * time.Millisecond
 
-// loops has a crowd go the whole loop on a service of its own: first with a
-// Twilio that answers at once, and then with a slow one. What the service
-// refuses for want of time is counted, and the crowd goes on.
-func (c *conductor) loops(ctx context.Context, name string, callers int, walk func(crowd, visit) error) (rounds [2]round, err error) {
+// walked is the whole loop twice: first with a Twilio that answers at once, and
+// then with a slow one.
+type walked [2]round
+
+// loops has a crowd go the whole loop on a service of its own, and then on the
+// limit, whose figures are beside it: what it cannot do, the machine cannot.
+func (c *conductor) loops(ctx context.Context, name string, callers int, walk func(crowd, visit) error) (ours, limits walked, err error) {
+	limit, err := c.startLimit(ctx)
+	if err != nil {
+		return ours, limits, err
+	}
+	defer limit.stop(&err)
 	service, err := c.startService(ctx, name, c.sqlite(name))
 	if err != nil {
-		return rounds, err
+		return ours, limits, err
 	}
 	defer service.stop(&err)
-	p, err := c.newPlay(ctx, nil, service)
+	p, err := c.newPlay(ctx, limit, service)
 	if err != nil {
-		return rounds, err
+		return ours, limits, err
 	}
-	defer c.far.latency.Store(0)
+	loop := roadNamed("loop")
+	if ours, err = p.walkLoops(ctx, service, callers, walk); err != nil {
+		return ours, limits, err
+	}
+	if err := p.teach(ctx, loop); err != nil {
+		return ours, limits, err
+	}
+	limits, err = p.walkLoops(ctx, limit, callers, walk)
+	return ours, limits, err
+}
+
+// walkLoops has a crowd go the loop on one side. What is refused for want of
+// time is counted, and the crowd goes on.
+func (p *play) walkLoops(ctx context.Context, s *side, callers int, walk func(crowd, visit) error) (rounds walked, err error) {
+	defer p.far.latency.Store(0)
 	loop := roadNamed("loop").visit(p)
 	for i, latency := range []time.Duration{0, slowAnswer} {
-		c.far.latency.Store(int64(latency))
-		all, err := gather(ctx, service.addr, callers)
+		p.far.latency.Store(int64(latency))
+		all, err := gather(ctx, s.addr, callers)
 		if err != nil {
 			return rounds, err
 		}
@@ -96,16 +118,17 @@ func (c *conductor) slowTwilio(ctx context.Context) error {
 	if c.short {
 		visits /= 4
 	}
-	rounds, err := c.loops(ctx, "slow", customers, func(all crowd, v visit) error { return all.walk(ctx, 0, visits, v) })
+	ours, limits, err := c.loops(ctx, "slow", customers, func(all crowd, v visit) error { return all.walk(ctx, 0, visits, v) })
 	if err != nil {
 		return err
 	}
-	atOnce, slow := rounds[0], rounds[1]
+	atOnce, slow := ours[0], ours[1]
 	ceiling := customers / slowAnswer.Seconds()
-	rate := float64(slow.visits-slow.refused) / slow.wall.Seconds()
+	part := func(r round) float64 { return float64(r.visits-r.refused) / r.wall.Seconds() / ceiling * 100 }
 	c.promise(promise{
-		what:   fmt.Sprintf("Twilio at %v, %d customers: loops a second, of the %.0f that waiting for Twilio alone allows", slowAnswer, customers, ceiling),
-		figure: rate / ceiling * 100, bar: 95, unit: "%", more: true, refused: slow.refused,
+		what: fmt.Sprintf("Twilio at %v, %d customers: loops a second, of the %.0f that waiting for Twilio alone allows; the limit's are %.1f %%",
+			slowAnswer, customers, ceiling, part(limits[1])),
+		figure: part(slow), bar: 95, unit: "%", more: true, refused: slow.refused,
 	})
 	before := quantile([]round{atOnce}, "loop-reply", .5)
 	c.promise(promise{
@@ -122,23 +145,27 @@ func (c *conductor) steadyRate(ctx context.Context) error {
 	if c.short {
 		lasts /= 4
 	}
-	rounds, err := c.loops(ctx, "steady", 256, func(all crowd, v visit) error {
+	ours, limits, err := c.loops(ctx, "steady", 256, func(all crowd, v visit) error {
 		return all.stream(ctx, 0, int(perSecond*lasts.Seconds()), perSecond, v)
 	})
 	if err != nil {
 		return err
 	}
 	for i, twilio := range []time.Duration{0, slowAnswer} {
-		r := rounds[i]
-		what := fmt.Sprintf("%d loops a second begun, Twilio at %v: p99 of ", perSecond, twilio)
-		c.promise(promise{
-			what:   what + "a check",
-			figure: inMillis(quantile([]round{r}, "loop-reply", .99)), bar: 10, unit: "ms", refused: r.refused,
-		})
-		c.promise(promise{
-			what:   what + "`POST /pin`",
-			figure: inMillis(quantile([]round{r}, "loop", .99)), bar: inMillis(twilio + 15*time.Millisecond), unit: "ms", refused: r.refused,
-		})
+		for _, request := range []struct {
+			road, name string
+			bar        time.Duration
+		}{
+			{"loop-reply", "a check", 10 * time.Millisecond},
+			{"loop", "`POST /pin`", twilio + 15*time.Millisecond},
+		} {
+			p99 := func(r round) time.Duration { return quantile([]round{r}, request.road, .99) }
+			c.promise(promise{
+				what: fmt.Sprintf("%d loops a second begun, Twilio at %v: p99 of %s; the limit's is %s",
+					perSecond, twilio, request.name, millis(p99(limits[i]))),
+				figure: inMillis(p99(ours[i])), bar: inMillis(request.bar), unit: "ms", refused: ours[i].refused,
+			})
+		}
 	}
 	return nil
 }

@@ -13,7 +13,7 @@ func spendMemory(cachedLines int, getenv func(string) string) {
 	const (
 		percent = 400
 		base    = 64 << 20 // bytes
-		line    = 1 << 10  // of a line in the cache, twice what it takes
+		line    = 1 << 10  // of a line in the cache, more than twice what it takes
 	)
 	if getenv("GOGC") == "" {
 		debug.SetGCPercent(percent)

@@ -63,6 +63,7 @@ func (c serveCommand) Run(ctx context.Context, w world) error {
 type service struct {
 	log      *slog.Logger
 	ledger   flow.Ledger
+	cache    *ledger.Cache // which is the ledger
 	outbox   *outbox.Outbox
 	metrics  *metrics.Metrics
 	traces   *traces.Traces
@@ -96,7 +97,7 @@ func newService(ctx context.Context, c checked, log *slog.Logger, getenv func(st
 	}
 	cache := ledger.Cached(s.metrics.Ledger(s.traces.Ledger(rows)), c.pinCache, c.pinTTL)
 	cache.Lookup = s.metrics.CacheLookup
-	s.ledger = cache
+	s.ledger, s.cache = cache, cache
 	s.metrics.CacheEntries(cache.Len)
 	if pooled, ok := rows.(interface{ Pools() map[string]ledger.Pool }); ok {
 		s.metrics.Pools(func() map[string]metrics.Pool {
@@ -247,6 +248,18 @@ func (s *service) run(ctx context.Context) error {
 		tick := time.NewTicker(5 * time.Second)
 		defer tick.Stop()
 		s.metrics.Refresh(working, tick.C, s.log, s.ledger.Census)
+	})
+	work.Go(func() {
+		tick := time.NewTicker(5 * time.Second)
+		defer tick.Stop()
+		for {
+			select {
+			case <-tick.C:
+				s.cache.Sweep()
+			case <-working.Done():
+				return
+			}
+		}
 	})
 
 	failed := make(chan error, 2)

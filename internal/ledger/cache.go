@@ -6,6 +6,7 @@ import (
 	"hash/maphash"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -28,12 +29,13 @@ type Cache struct {
 	// Lookup is called after each lookup of a line. It is set before the
 	// first, or left nil, and must not block.
 	Lookup func(hit bool)
-	// Clock is how long the cache has been there. It may be set before the
-	// first use, for a test.
-	Clock func() time.Duration
+	// Age is how long the cache has been there. It may be set before the first
+	// use, for a test.
+	Age func() time.Duration
 
 	seed   maphash.Seed
 	shards []shard
+	turn   atomic.Uint64 // whose it is to be swept
 }
 
 // A shard is a piece of a cache. Its keys are hashes, which are smaller than
@@ -45,13 +47,14 @@ type shard struct {
 }
 
 // Cached puts a cache of that many lines, at least 1, in front of next. A line
-// is forgotten ttl after it was last saved or loaded, or never if ttl is 0.
+// is no longer answered for ttl after it was last saved or loaded, and is let go
+// of by the next [Cache.Sweep]; never if ttl is 0.
 func Cached(next flow.Ledger, size int, ttl time.Duration) *Cache {
 	size = max(1, size)
 	n := min(size, maxShards)
 	began := time.Now()
 	c := &Cache{
-		Ledger: next, Clock: func() time.Duration { return time.Since(began) },
+		Ledger: next, Age: func() time.Duration { return time.Since(began) },
 		seed: maphash.MakeSeed(), shards: make([]shard, n),
 	}
 	for i := range c.shards {
@@ -92,7 +95,7 @@ func (c *Cache) kept(id flow.LineID) (flow.Packed, bool) {
 	s, key := c.place(id)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.lines.get(key, c.Clock())
+	return s.lines.get(key, c.Age())
 }
 
 // Reload implements [flow.Ledger]: it reads through, and keeps what it read,
@@ -109,7 +112,7 @@ func (c *Cache) Reload(ctx context.Context, id flow.LineID) (flow.Line, error) {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		if s.forgotten == before {
-			s.keep(key, &line, packed, c.Clock())
+			s.keep(key, &line, packed, c.Age())
 		}
 	}
 	return line, err
@@ -136,7 +139,7 @@ func (c *Cache) Save(ctx context.Context, ch flow.Change) error {
 // orders lapse: it takes no other's place.
 func (c *Cache) saved(line flow.Line) {
 	s, key := c.place(line.LineID)
-	if len(line.Conversations) > 0 && len(line.Open()) == 0 && !c.has(s, key) {
+	if len(line.Conversations) > 0 && len(line.Open()) == 0 && !s.has(key, c.Age()) {
 		c.forget(line.LineID) // or who has read an older one would keep that
 		return
 	}
@@ -156,14 +159,7 @@ func (c *Cache) saved(line flow.Line) {
 	packed := line.Pack()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.keep(key, &line, packed, c.Clock())
-}
-
-func (c *Cache) has(s *shard, key uint64) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	_, ok := s.lines.peek(key, c.Clock())
-	return ok
+	s.keep(key, &line, packed, c.Age())
 }
 
 func (c *Cache) forget(id flow.LineID) {
@@ -183,21 +179,36 @@ func (s *shard) keep(key uint64, line *flow.Line, packed flow.Packed, now time.D
 	s.lines.keep(key, packed, now)
 }
 
-// Len counts the lines that are kept. It lets go of those whose time is over,
-// which nobody may ask for again.
+func (s *shard) has(key uint64, now time.Duration) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_, ok := s.lines.peek(key, now)
+	return ok
+}
+
+// Len counts the lines that are kept, those too whose time is over.
 func (c *Cache) Len() int {
 	n := 0
 	for i := range c.shards {
-		n += c.shards[i].sweep(c.Clock())
+		n += c.shards[i].len()
 	}
 	return n
 }
 
-func (s *shard) sweep(now time.Duration) int {
+func (s *shard) len() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.lines.sweep(now)
 	return s.lines.len()
+}
+
+// Sweep lets go of the lines whose time is over, and which nobody may ask for
+// again, in one piece of the cache, each time another: of many calls none
+// holds anybody up.
+func (c *Cache) Sweep() {
+	s := &c.shards[c.turn.Add(1)%uint64(len(c.shards))]
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.lines.sweep(c.Age())
 }
 
 // Purge forgets all lines.

@@ -279,7 +279,7 @@ func TestCacheForgets(t *testing.T) {
 	behind := &spy{Ledger: flowtest.NewLedger()}
 	c := Cached(behind, 100, time.Minute)
 	var now time.Duration
-	c.Clock = func() time.Duration { return now }
+	c.Age = func() time.Duration { return now }
 	for n := range 3 {
 		saved(t, c, flow.Line{LineID: lineID(n)})
 	}
@@ -295,8 +295,11 @@ func TestCacheForgets(t *testing.T) {
 	if n := behind.reads.Load(); n != 1 {
 		t.Errorf("after the time of one of two, they were read %d times, want 1", n)
 	}
+	for range maxShards {
+		c.Sweep()
+	}
 	if n := c.Len(); n != 2 {
-		t.Errorf("it keeps %d lines, want the 2 whose time is not over", n)
+		t.Errorf("swept, it keeps %d lines, want the 2 whose time is not over", n)
 	}
 }
 

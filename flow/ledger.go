@@ -39,7 +39,8 @@ type Ledger interface {
 	// written after since. It fails with ErrNotFound.
 	MessageBySID(ctx context.Context, sid string, since time.Time) (Message, error)
 	// Heard returns a text that a line has heard, by its MessageSid, with its
-	// first answer. It fails with ErrNotFound.
+	// first answer. The line says where to look: a ledger that need not know
+	// takes no notice of it. It fails with ErrNotFound.
 	Heard(ctx context.Context, line LineID, sid string) (Inbound, error)
 
 	// Save writes ch in one transaction, all of it or nothing, and returns
@@ -111,9 +112,9 @@ type Change struct {
 	Spend []Spend
 }
 
-// Sound fails if ch is what only a bug can ask for, whatever a ledger holds. Save
-// asks it first.
-func (ch Change) Sound() error {
+// Validate fails if ch is what only a bug can ask for, whatever a ledger holds.
+// Save asks it first.
+func (ch Change) Validate() error {
 	in := ch.Inbound
 	if in != nil && !slices.ContainsFunc(ch.Lines, func(l Line) bool { return l.LineID == in.Line }) {
 		return errors.New("a text is heard without its line")

@@ -156,7 +156,7 @@ func (l *Ledger) MessageBySID(ctx context.Context, sid string, since time.Time) 
 
 // Save implements [flow.Ledger].
 func (l *Ledger) Save(ctx context.Context, ch flow.Change) error {
-	if err := cmp.Or(ctx.Err(), ch.Sound()); err != nil {
+	if err := cmp.Or(ctx.Err(), ch.Validate()); err != nil {
 		return err
 	}
 	l.mu.Lock()

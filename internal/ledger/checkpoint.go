@@ -17,8 +17,8 @@ const (
 )
 
 // A checkpointer copies the WAL into the database file, beside the writer.
-// SQLite's own way would be in it, so that one save in a thousand waited for
-// all of the copying and its fsyncs.
+// SQLite's own way would be in it, so that now and then a save waited for all of
+// the copying and its fsyncs.
 type checkpointer struct {
 	db      *sql.DB
 	long    int // WAL, in pages

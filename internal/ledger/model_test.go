@@ -270,6 +270,9 @@ func (w world) compare(*rapid.T) {
 			w.same(fmt.Sprint("heard ", sid, " by ", n), fakeI, fakeErr, realI, realErr)
 		}
 	}
+	if s, ok := w.real.(*SQLite); ok {
+		wantHeardOnce(w.ctx, s)
+	}
 	fake, fakeErr := w.fake.Census(ctx, noon)
 	real, realErr := w.real.Census(ctx, noon)
 	w.same("census", fake, fakeErr, real, realErr)

@@ -37,7 +37,7 @@ func (p *Postgres) Save(ctx context.Context, ch flow.Change) error {
 	if p.writer == nil {
 		return errReadOnly
 	}
-	if err := ch.Sound(); err != nil {
+	if err := ch.Validate(); err != nil {
 		return named("save", err)
 	}
 	return named("save", p.writer.await(ctx, &job{save: newSave(ch)}))

@@ -177,7 +177,7 @@ const (
 )
 
 // An older database has its rows still once it is migrated, and what ops reads
-// of them by the newer index.
+// of them by newer indexes.
 func TestAnOlderDatabaseIsMigrated(t *testing.T) {
 	path, server := tempFile(t), pgtest.Shared(t)
 	postgresURL := server.URL(t)
@@ -236,7 +236,7 @@ func TestAnOlderDatabaseIsMigrated(t *testing.T) {
 				t.Errorf("once migrated, what was heard before is %+v, %v", in, err)
 			}
 			openURL(t, tt.url, ReadOnly())
-			tt.make() // fails if the index is not there
+			tt.make() // fails if what was made anew is not there
 		})
 	}
 }

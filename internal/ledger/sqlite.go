@@ -129,7 +129,7 @@ func (s *SQLite) openWrites(ctx context.Context) (err error) {
 		"_synchronous": {"FULL"},
 		"_pragma": {
 			"wal_autocheckpoint(0)", // the checkpointer does that
-			"cache_size(-32768)",    // KiB: numbers and sids are written all over the place
+			"cache_size(-32768)",    // KiB: numbers are written all over the place
 		},
 	}))
 	if err != nil {
@@ -280,7 +280,8 @@ const (
 
 	// The next two are the indexes' own words: by them SQLite knows that it
 	// may use the index. Of a list longer than two it would make a table, for
-	// each row that it writes.
+	// each row that it writes; PostgreSQL, whose index has the list, knows that
+	// it is the same.
 	isOpen = `(state = 'asked' OR state = 'locked' OR state = 'unreachable')`
 	isOut  = `state IN ('leased', 'waiting')`
 

@@ -16,10 +16,11 @@ type heard struct {
 	more bool   // whether others are in the table of that name
 }
 
-// longHeard is how many bytes of texts a row holds before they are moved to
-// the table, by SQLite's pages of 4 KiB: a longer row would be in the way of
-// its neighbours, and a shorter one move them more often. It is some eight
-// texts, which is more than a customer sends.
+// longHeard is from how many bytes of texts on they are moved to the table: some
+// eight texts. A row of more than 1,002 bytes would have a page to itself beside
+// the table's, which is what the list is there to spare (4 KiB pages, see
+// https://www.sqlite.org/fileformat2.html#b_tree_pages), and there are times and
+// orders in it too.
 const longHeard = 400
 
 // heardAs is how what a row tells of that text begins.
@@ -28,8 +29,8 @@ func heardAs(sid string) (string, error) {
 	return ",[" + string(quoted) + ",", err
 }
 
-// hearing is which of lines has heard in: [flow.Change.Sound] has seen that one
-// has.
+// hearing is which of lines has heard in: [flow.Change.Validate] has seen that
+// one has.
 func hearing(in *flow.Inbound, lines []flow.Line) int {
 	return slices.IndexFunc(lines, func(l flow.Line) bool { return l.LineID == in.Line })
 }

@@ -89,7 +89,8 @@ func (t *statements) sql() map[**sql.Stmt]string {
 		&t.inbound: `INSERT INTO inbound (at, sid, number, sender, read, conversation, reply)
 			VALUES (?, ?, ?, ?, ?, ?, ?)`,
 		&t.shelve: `INSERT INTO heard (sid, at)
-			SELECT value ->> 0, value ->> 1 FROM json_each('[' || substr(?, 2) || ']')`,
+			SELECT value ->> 0, value ->> 1 FROM json_each('[' || substr(?, 2) || ']') WHERE true
+			ON CONFLICT DO NOTHING`, // another sender's line may have heard it
 		// That there is a receipt settles an open outcome: Twilio has the text.
 		// One that is told again (?6 is how it begins) is the same one.
 		&t.receipt: `UPDATE messages SET sid = iif(sid = '', ?2, sid),
@@ -174,13 +175,13 @@ func (s *SQLite) Save(ctx context.Context, ch flow.Change) error {
 	if s.writer == nil {
 		return errReadOnly
 	}
-	if err := ch.Sound(); err != nil {
+	if err := ch.Validate(); err != nil {
 		return named("save", err)
 	}
-	var found found
+	var f found
 	err := s.writer.do(ctx,
-		func() (err error) { found, err = s.check(ch); return err },
-		func() error { return s.write(ch, found) })
+		func() (err error) { f, err = s.check(ch); return err },
+		func() error { return s.write(ch, f) })
 	return named("save", err)
 }
 
@@ -488,21 +489,28 @@ func (s *SQLite) writeConversations(l flow.Line, fresh map[uuid.UUID]bool, event
 			millis(c.Serial.Expires), c.Misses, millis(c.Texted), optional(c.Message), string(c.Failure),
 			millis(c.Created), millis(c.Deadline), millis(c.Ended), happened,
 		}
-		done := false
-		switch {
-		case fresh[c.ID]:
-			err, done = s.run(s.save.newConversation, row...), true
-		case c.State.Open():
-			done, err = s.affects(s.save.stays, row...)
-		}
-		if err == nil && !done {
-			err = s.run(s.save.conversation, row...)
-		}
-		if err != nil {
+		if err := s.writeConversation(c, fresh[c.ID], row); err != nil {
 			return fmt.Errorf("write order: %w", err)
 		}
 	}
 	return nil
+}
+
+// writeConversation writes c, whose row that is, and who is new if it is fresh.
+func (s *SQLite) writeConversation(c flow.Conversation, fresh bool, row []any) error {
+	if fresh {
+		return s.run(s.save.newConversation, row...)
+	}
+	if c.State.Open() {
+		if there, err := s.affects(s.save.stays, row...); err != nil || there {
+			return err
+		}
+	}
+	there, err := s.affects(s.save.conversation, row...)
+	if err == nil && !there {
+		err = fmt.Errorf("there is no order %s, which its line lists", c.ID)
+	}
+	return err
 }
 
 // writeLine writes a line that has heard so much.

@@ -47,13 +47,13 @@ func (c *conductor) loopsOn(ctx context.Context, st store) (err error) {
 // A slow Twilio answers after this long, as the real one may.
 const slowAnswer = 100 * time.Millisecond
 
-// walked is the whole loop twice: first with a Twilio that answers at once, and
+// loopRounds are the whole loop twice: first with a Twilio that answers at once, and
 // then with a slow one.
-type walked [2]round
+type loopRounds [2]round
 
 // loops has a crowd go the whole loop on a service of its own, and then on the
 // limit, whose figures are beside it: what it cannot do, the machine cannot.
-func (c *conductor) loops(ctx context.Context, name string, callers int, walk func(crowd, visit) error) (ours, limits walked, err error) {
+func (c *conductor) loops(ctx context.Context, name string, callers int, walk func(crowd, visit) error) (ours, limits loopRounds, err error) {
 	limit, err := c.startLimit(ctx)
 	if err != nil {
 		return ours, limits, err
@@ -81,7 +81,7 @@ func (c *conductor) loops(ctx context.Context, name string, callers int, walk fu
 
 // walkLoops has a crowd go the loop on one side. What is refused for want of
 // time is counted, and the crowd goes on.
-func (p *play) walkLoops(ctx context.Context, s *side, callers int, walk func(crowd, visit) error) (rounds walked, err error) {
+func (p *play) walkLoops(ctx context.Context, s *side, callers int, walk func(crowd, visit) error) (rounds loopRounds, err error) {
 	defer p.far.latency.Store(0)
 	loop := roadNamed("loop").visit(p)
 	for i, latency := range []time.Duration{0, slowAnswer} {

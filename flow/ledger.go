@@ -38,15 +38,15 @@ type Ledger interface {
 	// MessageBySID returns the text that Twilio knows by sid among those
 	// written after since. It fails with ErrNotFound.
 	MessageBySID(ctx context.Context, sid string, since time.Time) (Message, error)
-	// Heard returns a text that a line has heard, by its MessageSid, with its
-	// first answer. The line says where to look: a ledger that need not know
-	// takes no notice of it. It fails with ErrNotFound.
-	Heard(ctx context.Context, line LineID, sid string) (Inbound, error)
+	// Heard returns a text of a number's, by its MessageSid, with its first
+	// answer. The number says where to look; a ledger that need not know takes
+	// no notice of it. It fails with ErrNotFound.
+	Heard(ctx context.Context, from Number, sid string) (Inbound, error)
 
 	// Save writes ch in one transaction, all of it or nothing, and returns
 	// after the commit. In this order of precedence it fails, and then writes
 	// nothing, with
-	//   - ErrHeard if ch.Inbound's line has heard its MessageSid already,
+	//   - ErrHeard if ch.Inbound's MessageSid is known already,
 	//   - ErrStale if a line was changed since it was loaded, a line of
 	//     Version 0 exists by now, or the settled message is no longer under
 	//     the lease that ch.Settle names,
@@ -95,8 +95,8 @@ type Change struct {
 	// Settle is what became of a message, if anything did.
 	Settle *Settlement
 	// Inbound is the text that asked for the change, if one did. Its line is
-	// one of Lines. A MessageSid is one line's: whether another has heard it, a
-	// ledger need not know.
+	// one of Lines. A MessageSid is one number's: whether another has texted it,
+	// a ledger need not know.
 	Inbound *Inbound
 	// Receipt moves its message's Status up, never down, and is kept in any
 	// case, of an unknown message too. One for a message whose outcome was

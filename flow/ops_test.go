@@ -105,7 +105,7 @@ func TestByHand(t *testing.T) {
 		if diff := cmp.Diff([]string{"ordered web", "refused ops"}, history(l, c)); diff != "" {
 			t.Error(diff)
 		}
-		in, err := l.Heard(t.Context(), c.Line, "SM1")
+		in, err := l.Heard(t.Context(), c.Line.Number, "SM1")
 		if err != nil || !strings.Contains(in.Reply, "declined") {
 			t.Errorf("the answer to its PIN is %q, %v", in.Reply, err)
 		}

@@ -59,7 +59,7 @@ func (d *Desk) Hear(ctx context.Context, h Heard) (Answer, error) {
 	}, h.Line)
 	switch {
 	case errors.Is(err, ErrHeard):
-		first, err := d.Ledger.Heard(ctx, h.Line, h.SID)
+		first, err := d.Ledger.Heard(ctx, h.Line.Number, h.SID)
 		if err != nil {
 			return Answer{}, away(err)
 		}

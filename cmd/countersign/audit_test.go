@@ -389,7 +389,7 @@ func (n numbering) at(order uuid.UUID, at int64) string {
 // answers: a text was answered the same each time, as it was committed.
 func (a *audit) answers() error {
 	for sid, h := range a.book.heard {
-		want, err := a.rows.Heard(a.ctx, h.line, sid)
+		want, err := a.rows.Heard(a.ctx, h.from, sid)
 		if err != nil {
 			a.book.breach(otherAnswer, "text %s was answered and is not in the database: %v", sid, err)
 			continue

@@ -378,7 +378,7 @@ func (c *customer) note(number, sid, twiml string, interrupted bool) {
 	defer c.book.mu.Unlock()
 	h := c.book.heard[sid]
 	if h == nil {
-		h = &heardTexts{line: flow.LineID{Number: flow.Number(number), Sender: c.set["TWILIO_FROM_NUMBER"]}}
+		h = &heardTexts{from: flow.Number(number)}
 		c.book.heard[sid] = h
 	}
 	h.answers, h.interrupted = append(h.answers, twiml), h.interrupted || interrupted

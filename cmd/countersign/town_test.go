@@ -341,7 +341,7 @@ type told struct {
 
 // heardTexts are the answers to one text of a customer's.
 type heardTexts struct {
-	line        flow.LineID
+	from        flow.Number
 	answers     []string
 	interrupted bool // once, nobody answered
 }

@@ -119,7 +119,7 @@ func (l *Ledger) Message(ctx context.Context, id uuid.UUID) (flow.Message, error
 }
 
 // Heard implements [flow.Ledger].
-func (l *Ledger) Heard(ctx context.Context, _ flow.LineID, sid string) (flow.Inbound, error) {
+func (l *Ledger) Heard(ctx context.Context, _ flow.Number, sid string) (flow.Inbound, error) {
 	return find(ctx, l, l.inbound, sid, keepInbound)
 }
 

@@ -164,7 +164,7 @@ var linePromises = map[string]func(bench){
 			"Conversation": second(b.Conversation(ctx, NewID(noon))),
 			"Message":      second(b.Message(ctx, NewID(noon))),
 			"MessageBySID": second(b.MessageBySID(ctx, "SM00000000000000000000000000000001", noon)),
-			"Heard":        second(b.Heard(ctx, lineID(1), "SM00000000000000000000000000000001")),
+			"Heard":        second(b.Heard(ctx, lineID(1).Number, "SM00000000000000000000000000000001")),
 		} {
 			if !errors.Is(err, flow.ErrNotFound) {
 				b.t.Errorf("%s: %v, want ErrNotFound", what, err)

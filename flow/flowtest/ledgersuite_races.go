@@ -110,7 +110,7 @@ var racePromises = map[string]func(bench){
 			b.t.Fatalf("%d were heard", len(answers))
 		}
 		in.Reply = <-answers
-		b.same("the answer", got(b.Heard(b.t.Context(), in.Line, in.SID)), *in)
+		b.same("the answer", got(b.Heard(b.t.Context(), in.Line.Number, in.SID)), *in)
 	},
 
 	"two takers never get the same message": func(b bench) {
@@ -185,7 +185,7 @@ var racePromises = map[string]func(bench){
 			}
 			after, loadErr := b.Reload(b.t.Context(), line.LineID)
 			_, messageErr := b.Message(b.t.Context(), message.ID)
-			_, heardErr := b.Heard(b.t.Context(), in.Line, in.SID)
+			_, heardErr := b.Heard(b.t.Context(), in.Line.Number, in.SID)
 			if loadErr != nil {
 				b.t.Errorf("Reload: %v", loadErr)
 			}

@@ -33,7 +33,7 @@ var savePromises = map[string]func(bench){
 		for what, err := range map[string]error{
 			"order":   second(b.Conversation(b.t.Context(), line.Conversations[1].ID)),
 			"message": second(b.Message(b.t.Context(), message.ID)),
-			"inbound": second(b.Heard(b.t.Context(), in.Line, in.SID)),
+			"inbound": second(b.Heard(b.t.Context(), in.Line.Number, in.SID)),
 		} {
 			if !errors.Is(err, flow.ErrNotFound) {
 				b.t.Errorf("%s: %v, want ErrNotFound", what, err)
@@ -57,12 +57,12 @@ var savePromises = map[string]func(bench){
 		in := inbound(line.LineID, noon)
 		b.full(*in)
 		b.save(flow.Change{Lines: []flow.Line{line}, Inbound: in})
-		b.same("its first answer", got(b.Heard(b.t.Context(), in.Line, in.SID)), *in)
+		b.same("its first answer", got(b.Heard(b.t.Context(), in.Line.Number, in.SID)), *in)
 
 		again := *in
 		again.Reply = "another answer"
 		b.refuse(flow.Change{Lines: []flow.Line{b.load(line.LineID)}, Inbound: &again}, flow.ErrHeard)
-		b.same("its first answer", got(b.Heard(b.t.Context(), in.Line, in.SID)), *in)
+		b.same("its first answer", got(b.Heard(b.t.Context(), in.Line.Number, in.SID)), *in)
 		if v := b.load(line.LineID).Version; v != 1 {
 			b.t.Errorf("the line has version %d, want 1", v)
 		}
@@ -81,15 +81,32 @@ var savePromises = map[string]func(bench){
 			again := in
 			again.At, again.Reply = noon.Add(time.Hour), "another answer"
 			b.refuse(flow.Change{Lines: []flow.Line{line}, Inbound: &again}, flow.ErrHeard)
-			b.same("its first answer", got(b.Heard(b.t.Context(), in.Line, in.SID)), in)
+			b.same("its first answer", got(b.Heard(b.t.Context(), in.Line.Number, in.SID)), in)
 		}
+	},
+
+	"a text is answered once, whatever sender of ours it is to": func(b bench) {
+		before, after := lineID(1), lineID(1)
+		after.Sender = "MG0123456789abcdef0123456789abcdef" // the shop has changed it
+		in := inbound(before, noon)
+		b.save(flow.Change{Lines: []flow.Line{{LineID: before}}, Inbound: in})
+		again := *in
+		again.Line, again.At, again.Reply = after, noon.Add(time.Second), "another answer"
+		b.refuse(flow.Change{Lines: []flow.Line{{LineID: after}}, Inbound: &again}, flow.ErrHeard)
+		for i := range 20 {
+			for _, id := range []flow.LineID{before, after} {
+				b.save(flow.Change{Lines: []flow.Line{b.load(id)}, Inbound: inbound(id, noon.Add(time.Duration(i)*time.Minute))})
+			}
+		}
+		b.refuse(flow.Change{Lines: []flow.Line{b.load(after)}, Inbound: &again}, flow.ErrHeard)
+		b.same("its first answer", got(b.Heard(b.t.Context(), after.Number, in.SID)), *in)
 	},
 
 	"a text is not heard without its line": func(b bench) {
 		in := inbound(lineID(1), noon)
 		b.refuse(flow.Change{Lines: []flow.Line{{LineID: lineID(2)}}, Inbound: in}, nil)
 		b.same("the other line", b.load(lineID(2)), flow.Line{LineID: lineID(2)})
-		if _, err := b.Heard(b.t.Context(), in.Line, in.SID); !errors.Is(err, flow.ErrNotFound) {
+		if _, err := b.Heard(b.t.Context(), in.Line.Number, in.SID); !errors.Is(err, flow.ErrNotFound) {
 			b.t.Errorf("Heard: %v, want ErrNotFound", err)
 		}
 	},
@@ -98,7 +115,7 @@ var savePromises = map[string]func(bench){
 		in := inbound(lineID(1), noon)
 		in.Order, in.Reply, in.Read = uuid.Nil, "", flow.IntentUnknown
 		b.save(flow.Change{Lines: []flow.Line{{LineID: in.Line}}, Inbound: in})
-		b.same("inbound", got(b.Heard(b.t.Context(), in.Line, in.SID)), *in)
+		b.same("inbound", got(b.Heard(b.t.Context(), in.Line.Number, in.SID)), *in)
 	},
 
 	"a total goes up to its limit and not over": func(b bench) {

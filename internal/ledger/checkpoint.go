@@ -71,8 +71,8 @@ func (c *checkpointer) committed(rows int) {
 // checkpoint copies what is in the WAL. What fails is left to the next: until
 // then the WAL is only longer.
 func (c *checkpointer) checkpoint(ctx context.Context) {
-	if c.copy(ctx) <= c.long {
-		return
+	if pages, copied := c.copy(ctx); pages <= c.long || copied < pages {
+		return // of what a reader still needs nothing can be begun anew
 	}
 	// SQLite begins the WAL anew when a writer finds all of it copied. One that
 	// never rests never does, and to wait for SQLite's lock would be to starve:
@@ -83,13 +83,13 @@ func (c *checkpointer) checkpoint(ctx context.Context) {
 }
 
 // copy copies what it can without waiting for anybody, and returns how many
-// pages the WAL has.
-func (c *checkpointer) copy(ctx context.Context) int {
-	var busy, pages, copied int
+// pages the WAL has, and how many of them are copied.
+func (c *checkpointer) copy(ctx context.Context) (pages, copied int) {
+	var busy int
 	if err := c.db.QueryRowContext(ctx, `PRAGMA wal_checkpoint(PASSIVE)`).Scan(&busy, &pages, &copied); err != nil {
-		return 0
+		return 0, 0
 	}
-	return pages
+	return pages, copied
 }
 
 func (c *checkpointer) close() error {

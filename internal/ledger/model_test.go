@@ -265,8 +265,8 @@ func (w world) compare(*rapid.T) {
 		realM, realErr := w.real.MessageBySID(ctx, sid, noon.Add(3*time.Minute))
 		w.same("message by sid "+sid, fakeM, fakeErr, realM, realErr)
 		for n := 1; n <= 3; n++ {
-			fakeI, fakeErr := w.fake.Heard(ctx, lineID(n), heardBy(lineID(n), sid))
-			realI, realErr := w.real.Heard(ctx, lineID(n), heardBy(lineID(n), sid))
+			fakeI, fakeErr := w.fake.Heard(ctx, lineID(n).Number, heardBy(lineID(n), sid))
+			realI, realErr := w.real.Heard(ctx, lineID(n).Number, heardBy(lineID(n), sid))
 			w.same(fmt.Sprint("heard ", sid, " by ", n), fakeI, fakeErr, realI, realErr)
 		}
 	}

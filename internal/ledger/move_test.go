@@ -69,7 +69,7 @@ func fill(t *testing.T, l flow.Ledger) (read func(flow.Ledger) shelf) {
 			m, err := l.Message(t.Context(), id)
 			s.Messages, errs[1] = append(s.Messages, m), errors.Join(errs[1], err)
 		}
-		s.Inbound, errs[2] = l.Heard(t.Context(), lineID(3), "SM2")
+		s.Inbound, errs[2] = l.Heard(t.Context(), lineID(3).Number, "SM2")
 		s.Census, errs[3] = l.Census(t.Context(), noon)
 		if err := errors.Join(errs[:]...); err != nil {
 			t.Fatal(err)

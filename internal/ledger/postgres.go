@@ -241,7 +241,7 @@ func (p *Postgres) MessageBySID(ctx context.Context, sid string, since time.Time
 }
 
 // Heard implements [flow.Ledger].
-func (p *Postgres) Heard(ctx context.Context, _ flow.LineID, sid string) (flow.Inbound, error) {
+func (p *Postgres) Heard(ctx context.Context, _ flow.Number, sid string) (flow.Inbound, error) {
 	in, err := scanInbound(p.row(ctx, readHeard, sid))
 	return in, missingRow("find inbound text", err)
 }

@@ -51,7 +51,7 @@ func TestTextsAreReadAsTheyWereWritten(t *testing.T) {
 		if got.Named != c.Named || !slices.Equal(got.Entries, c.Entries) || got.Browser != c.Browser {
 			t.Errorf("%q has become %q, %q, and browser %x", text, got.Named, got.Entries, got.Browser)
 		}
-		if heard, err := p.Heard(t.Context(), lineID(n), "SM"+text); err != nil || heard.Reply != text {
+		if heard, err := p.Heard(t.Context(), lineID(n).Number, "SM"+text); err != nil || heard.Reply != text {
 			t.Errorf("%q has become %q, %v", text, heard.Reply, err)
 		}
 	}

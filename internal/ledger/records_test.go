@@ -232,7 +232,7 @@ func TestAnOlderDatabaseIsMigrated(t *testing.T) {
 			if err := l.Save(t.Context(), again); !errors.Is(err, flow.ErrHeard) {
 				t.Errorf("once migrated, a text that was heard before: %v, want %v", err, flow.ErrHeard)
 			}
-			if in, err := l.Heard(t.Context(), lineID(1), "SM1"); err != nil || in != *ch.Inbound {
+			if in, err := l.Heard(t.Context(), lineID(1).Number, "SM1"); err != nil || in != *ch.Inbound {
 				t.Errorf("once migrated, what was heard before is %+v, %v", in, err)
 			}
 			openURL(t, tt.url, ReadOnly())

@@ -306,11 +306,11 @@ func (q *queries) sql() map[**sql.Stmt]string {
 		&q.message:      `SELECT ` + messageColumns + ` FROM messages WHERE id = ?`,
 		&q.messageBySID: `SELECT ` + messageColumns + ` FROM messages
 			WHERE id >= ? AND sid = ? AND created > ? ORDER BY id LIMIT 1`,
-		// What the line's row tells of the text begins with ?4, and then comes when
-		// it was: a cast reads to the end of the number.
+		// What a line's row tells of the text begins with ?3, and then comes when it
+		// was: a cast reads to the end of the number.
 		&q.heard: `SELECT ` + inboundColumns + ` FROM inbound WHERE sid = ?1 AND at = coalesce((
-				SELECT CAST(substr(heard, instr(heard, ?4) + length(?4)) AS INTEGER) FROM lines
-				WHERE (number, sender) = (?2, ?3) AND instr(heard, ?4)
+				SELECT CAST(substr(heard, instr(heard, ?3) + length(?3)) AS INTEGER) FROM lines
+				WHERE number = ?2 AND instr(heard, ?3)
 			), (SELECT at FROM heard WHERE sid = ?1))`,
 		&q.lapsing:     questions(readLapsing),
 		&q.outbox:      `SELECT state, count(*), min(due) FROM messages WHERE ` + isOut + ` GROUP BY state`,

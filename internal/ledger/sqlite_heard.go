@@ -14,6 +14,9 @@ import (
 type heard struct {
 	last string // as JSON arrays of MessageSid and time, each after a comma
 	more bool   // whether others are in the table of that name
+	// alone is whether it is the number's only line. The same text may come to
+	// two, before and after the shop has changed its sender.
+	alone bool
 }
 
 // longHeard is from how many bytes of texts on they are moved to the table: some
@@ -35,18 +38,19 @@ func hearing(in *flow.Inbound, lines []flow.Line) int {
 	return slices.IndexFunc(lines, func(l flow.Line) bool { return l.LineID == in.Line })
 }
 
-// knows reports whether a line that has heard so much has heard that text.
-func (s *SQLite) knows(has heard, sid string) (bool, error) {
-	told, err := heardAs(sid)
+// knows reports whether that text was heard, by the line that it is to, which
+// has heard so much, or another of its number.
+func (s *SQLite) knows(has heard, in *flow.Inbound) (bool, error) {
+	told, err := heardAs(in.SID)
 	switch {
 	case err != nil:
 		return false, err
 	case strings.Contains(has.last, told):
 		return true, nil
-	case !has.more:
+	case has.alone && !has.more:
 		return false, nil
 	}
-	return exists(unhurried, s.save.heard, sid)
+	return exists(unhurried, s.save.heard, in.Line.Number.E164(), told, in.SID)
 }
 
 // writeInbound writes a text, and adds it to what its line has heard. It is for
@@ -69,7 +73,7 @@ func (s *SQLite) writeInbound(in *flow.Inbound, has *heard) error {
 }
 
 // Heard implements [flow.Ledger].
-func (s *SQLite) Heard(ctx context.Context, line flow.LineID, sid string) (flow.Inbound, error) {
+func (s *SQLite) Heard(ctx context.Context, from flow.Number, sid string) (flow.Inbound, error) {
 	ctx, err := brief(ctx)
 	if err != nil {
 		return flow.Inbound{}, err
@@ -78,6 +82,6 @@ func (s *SQLite) Heard(ctx context.Context, line flow.LineID, sid string) (flow.
 	if err != nil {
 		return flow.Inbound{}, err
 	}
-	in, err := scanInbound(s.read.heard.QueryRowContext(ctx, sid, line.Number.E164(), line.Sender, told))
+	in, err := scanInbound(s.read.heard.QueryRowContext(ctx, sid, from.E164(), told))
 	return in, missing("find inbound text", err)
 }

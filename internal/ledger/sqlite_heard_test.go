@@ -57,20 +57,3 @@ func TestWhatALineHeardIsMovedManyAtOnce(t *testing.T) {
 		t.Error("none was moved")
 	}
 }
-
-// A sender that is changed makes another line of the same customer, and Twilio
-// may have told of a text before and after.
-func TestTwoLinesMayHearTheSameText(t *testing.T) {
-	s := openTemp(t)
-	for n := 1; n <= 2; n++ {
-		hears(t, s, lineID(n), "SM-both", noon.Add(time.Duration(n)*time.Second))
-		for i := range 20 {
-			hears(t, s, lineID(n), fmt.Sprintf("SM%d-%030d", n, i), noon.Add(time.Duration(i)*time.Minute))
-		}
-	}
-	for n := 1; n <= 2; n++ {
-		if in, err := s.Heard(t.Context(), lineID(n), "SM-both"); err != nil || in.Reply != "to SM-both" {
-			t.Errorf("line %d has heard %+v, %v", n, in, err)
-		}
-	}
-}

@@ -56,8 +56,10 @@ func (t *statements) sql() map[**sql.Stmt]string {
 		&t.commit:   `COMMIT`,
 		&t.rollback: `ROLLBACK`,
 
-		&t.heard: `SELECT 1 FROM heard WHERE sid = ?`,
-		&t.version: `SELECT version, topic, conversations, heard, heard_more
+		&t.heard: `SELECT 1 FROM lines WHERE number = ?1 AND (instr(heard, ?2)
+				OR heard_more AND EXISTS (SELECT 1 FROM heard WHERE sid = ?3)) LIMIT 1`,
+		&t.version: `SELECT version, topic, conversations, heard, heard_more, NOT EXISTS (
+				SELECT 1 FROM lines AS other WHERE other.number = lines.number AND other.sender <> lines.sender)
 			FROM lines WHERE number = ? AND sender = ?`,
 		&t.place:   `SELECT number, sender, state FROM conversations WHERE id = ?`,
 		&t.lease:   `SELECT 1 FROM messages WHERE id = ? AND state = 'leased' AND attempt = ?`,
@@ -90,7 +92,7 @@ func (t *statements) sql() map[**sql.Stmt]string {
 			VALUES (?, ?, ?, ?, ?, ?, ?)`,
 		&t.shelve: `INSERT INTO heard (sid, at)
 			SELECT value ->> 0, value ->> 1 FROM json_each('[' || substr(?, 2) || ']') WHERE true
-			ON CONFLICT DO NOTHING`, // another sender's line may have heard it
+			ON CONFLICT DO NOTHING`, // two numbers' would be no sid of Twilio's
 		// That there is a receipt settles an open outcome: Twilio has the text.
 		// One that is told again (?6 is how it begins) is the same one.
 		&t.receipt: `UPDATE messages SET sid = iif(sid = '', ?2, sid),
@@ -214,7 +216,7 @@ func (s *SQLite) check(ch flow.Change) (f found, err error) {
 		}
 	}
 	if in := ch.Inbound; in != nil {
-		known, err := s.knows(f.lines[hearing(in, ch.Lines)].heard, in.SID)
+		known, err := s.knows(f.lines[hearing(in, ch.Lines)].heard, in)
 		if err != nil || known {
 			return f, cmp.Or(err, flow.ErrHeard)
 		}
@@ -319,7 +321,7 @@ func (s *SQLite) hanging(id flow.LineID) (hanging, error) {
 	var h hanging
 	var orders []byte
 	err := s.save.version.QueryRowContext(unhurried, id.Number.E164(), id.Sender).Scan(
-		&h.version, &h.topic, &orders, &h.heard.last, &h.heard.more)
+		&h.version, &h.topic, &orders, &h.heard.last, &h.heard.more, &h.heard.alone)
 	if errors.Is(err, sql.ErrNoRows) {
 		return hanging{}, nil
 	}

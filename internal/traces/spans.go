@@ -155,10 +155,10 @@ func (l ledger) MessageBySID(ctx context.Context, sid string, since time.Time) (
 	return l.Ledger.MessageBySID(ctx, sid, since)
 }
 
-func (l ledger) Heard(ctx context.Context, line flow.LineID, sid string) (_ flow.Inbound, err error) {
+func (l ledger) Heard(ctx context.Context, from flow.Number, sid string) (_ flow.Inbound, err error) {
 	ctx, span := l.inner(ctx, "heard")
 	defer func() { end(span, err) }()
-	return l.Ledger.Heard(ctx, line, sid)
+	return l.Ledger.Heard(ctx, from, sid)
 }
 
 func (l ledger) Save(ctx context.Context, ch flow.Change) (err error) {

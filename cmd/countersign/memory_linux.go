@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"os"
-	"slices"
 	"strings"
 	"syscall"
 )
@@ -41,7 +40,7 @@ func programMaps() (all []programMap) {
 	}
 	var m *programMap // that the lines are about, if it is one
 	for line := range strings.Lines(string(smaps)) {
-		if strings.Contains(strings.Fields(line)[0], "-") {
+		if first, _, _ := strings.Cut(line, " "); strings.Contains(first, "-") { // a new stretch's addresses
 			m = nil
 			var start, end uintptr
 			var mode string
@@ -55,5 +54,5 @@ func programMaps() (all []programMap) {
 			_, _ = fmt.Sscanf(line, "Anonymous: %d kB", &m.own)
 		}
 	}
-	return slices.Clip(all)
+	return all
 }

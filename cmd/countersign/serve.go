@@ -62,8 +62,7 @@ func (c serveCommand) Run(ctx context.Context, w world) error {
 // not at work yet.
 type service struct {
 	log      *slog.Logger
-	ledger   flow.Ledger
-	cache    *ledger.Cache // which is the ledger
+	ledger   *ledger.Cache
 	outbox   *outbox.Outbox
 	metrics  *metrics.Metrics
 	traces   *traces.Traces
@@ -97,7 +96,7 @@ func newService(ctx context.Context, c checked, log *slog.Logger, getenv func(st
 	}
 	cache := ledger.Cached(s.metrics.Ledger(s.traces.Ledger(rows)), c.pinCache, c.pinTTL)
 	cache.Lookup = s.metrics.CacheLookup
-	s.ledger, s.cache = cache, cache
+	s.ledger = cache
 	s.metrics.CacheEntries(cache.Len)
 	if pooled, ok := rows.(interface{ Pools() map[string]ledger.Pool }); ok {
 		s.metrics.Pools(func() map[string]metrics.Pool {
@@ -255,7 +254,7 @@ func (s *service) run(ctx context.Context) error {
 		for {
 			select {
 			case <-tick.C:
-				s.cache.Sweep()
+				s.ledger.Sweep()
 			case <-working.Done():
 				return
 			}

@@ -223,7 +223,7 @@ func (c *counter) seed(t *testing.T, l flow.Ledger, keys *flow.Keyring) {
 			t.Fatal(err)
 		}
 		pin, _ := keys.PIN(made.ID, made.Line.Number, made.Serial)
-		c.texts[n] = text{pin: pin.Digits(), sid: messageSID("seed", int(n)), callback: statusPath + made.Message.String()}
+		c.texts[n] = text{pin: pin.Digits(), sid: messageSID("seed", int(n)), callback: "/webhooks/twilio/status/" + made.Message.String()}
 		c.orders[n] = "/orders/" + made.ID.String()
 	}
 	if err := l.Save(t.Context(), ch); err != nil {

@@ -35,7 +35,7 @@ func (c *conductor) scaling(ctx context.Context) error {
 			return err
 		}
 	}
-	for i, open := range sizes[:min(len(sizes), 3)] {
+	for i, open := range sizes {
 		if err := c.onNewPostgres(ctx, func(s store) error {
 			if err := c.grown(ctx, s, open); err != nil || i != 1 {
 				return err

@@ -116,18 +116,20 @@ func (c *call) do(req *http.Request) ([]byte, error) {
 	defer func() { _ = resp.Body.Close() }() // read to its end; nothing is left to fail
 	c.status, c.retryAfter = resp.StatusCode, retryAfter(resp.Header)
 	c.date, _ = http.ParseTime(resp.Header.Get("Date"))
-	answer, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
+	var answer bytes.Buffer
+	answer.Grow(int(min(max(0, resp.ContentLength), maxAnswer)) + bytes.MinRead) // at once, where its length is known
+	_, err = answer.ReadFrom(io.LimitReader(resp.Body, maxAnswer+1))
 	switch {
 	case err != nil:
 		return nil, err
-	case len(answer) > maxAnswer:
+	case answer.Len() > maxAnswer:
 		return nil, errTooLong
 	case resp.StatusCode < 200 || resp.StatusCode > 299:
 		var told twilio.TwilioRestError
-		_ = json.Unmarshal(answer, &told) // a proxy answers HTML: then the status has to do
+		_ = json.Unmarshal(answer.Bytes(), &told) // a proxy answers HTML: then the status has to do
 		return nil, &refused{code: told.Code}
 	}
-	return answer, nil
+	return answer.Bytes(), nil
 }
 
 // refused is an answer that is not 2xx.

@@ -208,6 +208,8 @@ var racePromises = map[string]func(bench){
 		b.save(flow.Change{Lines: []flow.Line{here, there}})
 		done := make(chan struct{})
 		var readers sync.WaitGroup
+		defer readers.Wait() // whatever becomes of a save
+		defer close(done)
 		for _, first := range []flow.LineID{here.LineID, there.LineID} {
 			readers.Go(func() {
 				for {
@@ -234,8 +236,6 @@ var racePromises = map[string]func(bench){
 			here.Conversations, there.Conversations = there.Conversations, here.Conversations
 			b.save(flow.Change{Lines: []flow.Line{here, there}})
 		}
-		close(done)
-		readers.Wait()
 	},
 }
 

@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
 
 	"github.com/countersign/countersign/flow"
 	"github.com/countersign/countersign/flow/flowtest"
@@ -106,6 +107,10 @@ func runAndKill(t *testing.T, databaseURL string, after int) []string {
 		t.Fatal(err)
 	}
 	child := exec.CommandContext(t.Context(), self) //nolint:gosec // ourselves
+	if strings.HasPrefix(databaseURL, "postgres:") {
+		defer hungUp(t, databaseURL)
+		databaseURL += "&application_name=" + doomed
+	}
 	child.Env = append(os.Environ(), crashDatabase+"="+databaseURL)
 	child.Stderr = os.Stderr
 	out, err := child.StdoutPipe()
@@ -165,6 +170,30 @@ func checkSurvivors(t *testing.T, databaseURL string, acknowledged map[flow.Line
 	spent := intactAndSpent(t, l)
 	if out := census.Outbox[flow.Leased]; out != saves || spent != saves {
 		t.Errorf("%d saves of lines, %d messages, %d spent: a save was halved", saves, out, spent)
+	}
+}
+
+// doomed is what the child is called at PostgreSQL.
+const doomed = "doomed"
+
+// hungUp waits until PostgreSQL is done with the child that was killed: what it
+// had asked for may else be committed between two looks at it.
+func hungUp(t *testing.T, databaseURL string) {
+	t.Helper()
+	conn, err := pgx.Connect(t.Context(), databaseURL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	until(t, func() bool {
+		var were int
+		if err := conn.QueryRow(t.Context(), `SELECT count(pg_terminate_backend(pid, 10000))
+			FROM pg_stat_activity WHERE application_name = $1`, doomed).Scan(&were); err != nil {
+			t.Fatal(err)
+		}
+		return were == 0
+	})
+	if err := conn.Close(t.Context()); err != nil {
+		t.Fatal(err)
 	}
 }
 

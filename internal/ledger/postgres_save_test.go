@@ -13,6 +13,7 @@ import (
 
 	"github.com/countersign/countersign/flow"
 	"github.com/countersign/countersign/flow/flowtest"
+	"github.com/countersign/countersign/internal/pgtest"
 )
 
 func groupOf(changes ...flow.Change) (group []*job) {
@@ -54,6 +55,38 @@ func TestTextsAreReadAsTheyWereWritten(t *testing.T) {
 		if heard, err := p.Heard(t.Context(), lineID(n).Number, "SM"+text); err != nil || heard.Reply != text {
 			t.Errorf("%q has become %q, %v", text, heard.Reply, err)
 		}
+	}
+}
+
+// What a save looks up seldom costs more, as PostgreSQL sees it, the more texts
+// there are; compiled for that, each save would take fifty times as long.
+func TestNoSaveIsCompiled(t *testing.T) {
+	server := pgtest.New(t, "fsync=off", "jit_above_cost=50", "session_preload_libraries=auto_explain",
+		"auto_explain.log_min_duration=0", "auto_explain.log_nested_statements=on", "auto_explain.log_analyze=on")
+	const compiled = "JIT:"
+	l := openURL(t, server.URL(t)).(*Postgres)
+	before := len(server.Log(t))
+	if err := l.Save(t.Context(), asking(1)); err != nil {
+		t.Fatal(err)
+	}
+	if line := lineOf(t, l, lineID(1)); len(line.Conversations) != 1 {
+		t.Errorf("the line has %d orders, want 1", len(line.Conversations))
+	}
+	plans := server.Log(t)[before:]
+	for _, part := range []string{"INSERT INTO conversations", "CROSS JOIN LATERAL"} {
+		if !strings.Contains(plans, part) {
+			t.Errorf("no plan of %s is told", part)
+		}
+	}
+	if strings.Contains(plans, compiled) {
+		t.Errorf("compiled were some of\n%s", plans)
+	}
+	// Else nothing has been seen.
+	if err := l.row(t.Context(), `SELECT count(*) FROM generate_series(1, 100000)`).Scan(new(int)); err != nil {
+		t.Fatal(err)
+	}
+	if can := server.SQL(t, `SELECT pg_jit_available()`); can == "t" && !strings.Contains(server.Log(t), compiled) {
+		t.Error("PostgreSQL does not tell what it compiles")
 	}
 }
 

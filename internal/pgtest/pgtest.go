@@ -114,6 +114,16 @@ func (s *Server) SQL(t testing.TB, statement string) string {
 	return strings.TrimSpace(out)
 }
 
+// Log is what the server has logged.
+func (s *Server) Log(t testing.TB) string {
+	t.Helper()
+	text, err := os.ReadFile(s.logFile())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
 // Stop ends the server as its operator does ("fast"), or as a crash does
 // ("immediate").
 func (s *Server) Stop(t testing.TB, mode string) {
@@ -135,6 +145,8 @@ func (s *Server) Start(t testing.TB) {
 const owner = "countersign"
 
 func (s *Server) data() string { return filepath.Join(s.dir, "data") }
+
+func (s *Server) logFile() string { return filepath.Join(s.dir, "log") }
 
 // start makes a new server.
 func start(settings ...string) (_ *Server, err error) {
@@ -177,9 +189,9 @@ func start(settings ...string) (_ *Server, err error) {
 }
 
 func (s *Server) start() error {
-	_, err := s.command("pg_ctl", "start", "--wait", "--pgdata="+s.data(), "--log="+filepath.Join(s.dir, "log"))
+	_, err := s.command("pg_ctl", "start", "--wait", "--pgdata="+s.data(), "--log="+s.logFile())
 	if err != nil {
-		log, _ := os.ReadFile(filepath.Join(s.dir, "log"))
+		log, _ := os.ReadFile(s.logFile())
 		return fmt.Errorf("%w\n%s", err, log)
 	}
 	return nil

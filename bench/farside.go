@@ -19,6 +19,7 @@ type farSide struct {
 	latency atomic.Int64 // from a text to its answer, in nanoseconds
 	sids    atomic.Int64
 	texts   sync.Map // of to-number to text
+	seeded  []string // PINs of those who were never texted, but whose orders are as if they had been
 }
 
 // A text is the latest to a number.
@@ -28,13 +29,15 @@ type text struct {
 	sid      string
 }
 
-// textTo is the latest text to that number.
-func (f *farSide) textTo(number string) (text, error) {
-	kept, ok := f.texts.Load(number)
-	if !ok {
-		return text{}, fmt.Errorf("nothing was texted to customer %s", number)
+// textTo is the latest text to that customer.
+func (f *farSide) textTo(who customer) (text, error) {
+	if kept, ok := f.texts.Load(who.number()); ok {
+		return kept.(text), nil
 	}
-	return kept.(text), nil
+	if int(who) < len(f.seeded) {
+		return text{pin: f.seeded[who]}, nil
+	}
+	return text{}, fmt.Errorf("nothing was texted to customer %d", who)
 }
 
 func (f *farSide) ServeHTTP(w http.ResponseWriter, r *http.Request) {

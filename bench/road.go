@@ -211,7 +211,7 @@ func (p *play) ask(c *caller, road string, who customer) error {
 
 // reply texts the PIN back, or another.
 func (p *play) reply(c *caller, road string, who customer, sid string, mistyped bool) error {
-	t, err := p.far.textTo(who.number())
+	t, err := p.far.textTo(who)
 	if err != nil {
 		return err
 	}
@@ -226,7 +226,7 @@ func (p *play) reply(c *caller, road string, who customer, sid string, mistyped 
 func (p *play) told(road string, some func(n int) customer) visit {
 	return func(c *caller, n int) error {
 		who := some(n)
-		t, err := p.far.textTo(who.number())
+		t, err := p.far.textTo(who)
 		if err != nil {
 			return err
 		}
@@ -236,7 +236,7 @@ func (p *play) told(road string, some func(n int) customer) visit {
 
 // check types the PIN into the page, or another.
 func (p *play) check(c *caller, road string, who customer, mistyped bool) error {
-	t, err := p.far.textTo(who.number())
+	t, err := p.far.textTo(who)
 	if err != nil {
 		return err
 	}

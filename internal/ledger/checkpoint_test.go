@@ -14,7 +14,7 @@ func unhurriedly(t *testing.T, s *SQLite) *checkpointer {
 	c := s.checkpoints
 	c.closing()
 	c.closed.Wait()
-	c.long, c.tooLong, c.patience = 20, 80, time.Minute
+	c.long, c.overlong, c.waitFrom = 20, 80, 80
 	return c
 }
 
@@ -36,9 +36,62 @@ func reader(t *testing.T, s *SQLite) (end func()) {
 	}
 }
 
+// overlapping saves orders until the WAL is overlong. There is always somebody who
+// reads it, and one does when it returns.
+func overlapping(t *testing.T, s *SQLite) (end func()) {
+	t.Helper()
+	end = reader(t, s)
+	for n, pages := 1, 0; pages < s.checkpoints.overlong; n++ {
+		if err := s.Save(t.Context(), asking(n)); err != nil {
+			t.Fatal(err)
+		}
+		next := reader(t, s)
+		end()
+		end = next
+		_, pages, _ = s.checkpoints.copy(t.Context(), "PASSIVE")
+	}
+	return end
+}
+
+// patiently has checkpoints wait for that long.
+func patiently(t *testing.T, c *checkpointer, d time.Duration) {
+	t.Helper()
+	if err := waiting(t.Context(), c.db, d); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// checkpointed is closed when a checkpoint is made.
+func checkpointed(c *checkpointer) <-chan struct{} {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		c.checkpoint(context.Background())
+	}()
+	return done
+}
+
+// atOnce wants a checkpoint to wait for nobody.
+func atOnce(t *testing.T, c *checkpointer) {
+	t.Helper()
+	patiently(t, c, time.Minute)
+	done := checkpointed(c)
+	until(t, func() bool {
+		select {
+		case <-done:
+			return true
+		default:
+			return false
+		}
+	})
+}
+
 // shortWAL wants the WAL to have been begun anew, and the disk to be given back.
 func shortWAL(t *testing.T, s *SQLite) {
 	t.Helper()
+	if err := s.Save(t.Context(), asking(10_000)); err != nil {
+		t.Fatal(err)
+	}
 	info, err := os.Stat(s.path + "-wal")
 	if err != nil {
 		t.Fatal(err)
@@ -48,31 +101,14 @@ func shortWAL(t *testing.T, s *SQLite) {
 	}
 }
 
-// askings saves orders of customers from on, until the WAL has so many pages.
-func askings(t *testing.T, s *SQLite, from, pages int) {
-	t.Helper()
-	for n := from; ; n++ {
-		if err := s.Save(t.Context(), asking(n)); err != nil {
-			t.Fatal(err)
-		}
-		if _, now, _ := s.checkpoints.copy(t.Context(), "PASSIVE"); now >= pages {
-			return
-		}
-	}
-}
-
 // A WAL that is too long starts anew though somebody reads it all the time,
 // as those do who begin before the last one has ended.
 func TestOverlappingReadersDoNotKeepTheWAL(t *testing.T) {
 	s := openTemp(t)
 	c := unhurriedly(t, s)
-	end := reader(t, s)
-	askings(t, s, 1, c.tooLong)
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		c.checkpoint(context.Background())
-	}()
+	end := overlapping(t, s)
+	patiently(t, c, time.Minute)
+	done := checkpointed(c)
 	until(t, func() bool { // saves are held up
 		free := c.writing.TryLock()
 		if free {
@@ -91,34 +127,60 @@ func TestOverlappingReadersDoNotKeepTheWAL(t *testing.T) {
 		}
 	}
 	defer end()
-	if err := s.Save(t.Context(), asking(10_000)); err != nil {
-		t.Fatal(err)
-	}
 	shortWAL(t, s)
 }
 
-// One who reads without an end, a backup, holds saves up for a moment and not
-// again until the WAL is twice as long. After that end the disk is given back.
+// Nobody waits for one who has long been reading, a backup: all that is kept for
+// him would be copied meanwhile.
+func TestABackupHoldsUpNobody(t *testing.T) {
+	s := openTemp(t)
+	c := unhurriedly(t, s)
+	end := reader(t, s)
+	for n, pages := 1, 0; pages < c.overlong; n++ {
+		if err := s.Save(t.Context(), asking(n)); err != nil {
+			t.Fatal(err)
+		}
+		_, pages, _ = c.copy(t.Context(), "PASSIVE")
+	}
+	atOnce(t, c)
+	end()
+	atOnce(t, c)
+	shortWAL(t, s)
+}
+
+// Who does not end holds saves up for a moment, and not again until the WAL is
+// twice as long.
 func TestAReaderWithoutEndHoldsUpNobodyTwice(t *testing.T) {
 	s := openTemp(t)
 	c := unhurriedly(t, s)
-	c.patience = time.Millisecond
-	end := reader(t, s)
-	askings(t, s, 1, c.tooLong)
-	c.checkpoint(t.Context())
-	if c.tooLong < 2*tooLong*c.long {
-		t.Fatalf("who reads without an end is waited for from %d pages on, want twice as many as before", c.tooLong)
-	}
-	askings(t, s, 1_000, c.tooLong-10) // or none is saved
-	c.patience = time.Hour
-	c.checkpoint(t.Context()) // or it waits, for longer than a test may last
-	end()
-	c.checkpoint(t.Context())
-	if err := s.Save(t.Context(), asking(10_000)); err != nil {
+	end := overlapping(t, s)
+	if err := s.Save(t.Context(), asking(9_999)); err != nil {
 		t.Fatal(err)
 	}
+	patiently(t, c, time.Millisecond)
+	c.checkpoint(t.Context())
+	if c.waitFrom < 2*c.overlong {
+		t.Errorf("he is waited for from %d pages on, want twice as many as before", c.waitFrom)
+	}
+	atOnce(t, c)
+	// One that fails knows nothing of the WAL.
+	gone, cancel := context.WithCancel(t.Context())
+	cancel()
+	c.checkpoint(gone)
+	atOnce(t, c)
+	end()
+	atOnce(t, c)
 	shortWAL(t, s)
-	if c.checkpoint(t.Context()); c.tooLong != tooLong*c.long {
-		t.Errorf("readers are waited for from %d pages on, want %d again", c.tooLong, tooLong*c.long)
+	if atOnce(t, c); c.waitFrom != c.overlong {
+		t.Errorf("readers are waited for from %d pages on, want %d again", c.waitFrom, c.overlong)
+	}
+}
+
+// A WAL that another program's checkpoint has emptied gives the disk back too.
+func TestTheWALKeepsLittleOfTheDisk(t *testing.T) {
+	s := openTemp(t)
+	var limit int
+	if err := s.conn.QueryRowContext(t.Context(), `PRAGMA journal_size_limit`).Scan(&limit); err != nil || limit != 256<<20 {
+		t.Errorf("it keeps up to %d bytes, %v; want 256 MB", limit, err)
 	}
 }

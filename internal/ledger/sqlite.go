@@ -130,6 +130,8 @@ func (s *SQLite) openWrites(ctx context.Context) (err error) {
 		"_pragma": {
 			"wal_autocheckpoint(0)", // the checkpointer does that
 			"cache_size(-32768)",    // KiB: numbers are written all over the place
+			// What a WAL begun anew keeps of the disk, at most: in bytes.
+			fmt.Sprintf("journal_size_limit(%d)", overlongWAL<<12),
 		},
 	}))
 	if err != nil {

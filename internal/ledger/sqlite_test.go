@@ -619,7 +619,7 @@ func TestEventsAndReceiptsAreKept(t *testing.T) {
 func TestTheWALStaysShort(t *testing.T) {
 	const saves = 6000
 	s := openTemp(t)
-	s.checkpoints.long = 500
+	s.checkpoints.long, s.checkpoints.overlong, s.checkpoints.waitFrom = 500, 1<<30, 1<<30
 	var n atomic.Int64
 	var all sync.WaitGroup
 	for range 32 {

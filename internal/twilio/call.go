@@ -28,6 +28,9 @@ import (
 // hundredth of it.
 const maxAnswer = 4 << 20
 
+// usualAnswer is more than what is said of one text, in bytes.
+const usualAnswer = 16 << 10
+
 // A call is one request, and what became of it. It is a twilio-go BaseClient too,
 // made anew for every request because that interface has no room for a
 // context.
@@ -117,7 +120,8 @@ func (c *call) do(req *http.Request) ([]byte, error) {
 	c.status, c.retryAfter = resp.StatusCode, retryAfter(resp.Header)
 	c.date, _ = http.ParseTime(resp.Header.Get("Date"))
 	var answer bytes.Buffer
-	answer.Grow(int(min(max(0, resp.ContentLength), maxAnswer)) + bytes.MinRead) // at once, where its length is known
+	// At once, where it says how long it is; but it may say what it likes.
+	answer.Grow(int(min(max(0, resp.ContentLength), usualAnswer)) + bytes.MinRead)
 	_, err = answer.ReadFrom(io.LimitReader(resp.Body, maxAnswer+1))
 	switch {
 	case err != nil:

@@ -186,8 +186,9 @@ func hungUp(t *testing.T, databaseURL string) {
 	}
 	until(t, func() bool {
 		var were int
-		if err := conn.QueryRow(t.Context(), `SELECT count(pg_terminate_backend(pid, 10000))
-			FROM pg_stat_activity WHERE application_name = $1`, doomed).Scan(&were); err != nil {
+		// Who asks rests, so that who is to end has the processor.
+		if err := conn.QueryRow(t.Context(), `SELECT count(pg_terminate_backend(pid)) FROM pg_sleep(0.01), pg_stat_activity
+			WHERE application_name = $1`, doomed).Scan(&were); err != nil {
 			t.Fatal(err)
 		}
 		return were == 0

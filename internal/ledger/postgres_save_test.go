@@ -63,6 +63,9 @@ func TestTextsAreReadAsTheyWereWritten(t *testing.T) {
 func TestNoSaveIsCompiled(t *testing.T) {
 	server := pgtest.New(t, "fsync=off", "jit_above_cost=50", "session_preload_libraries=auto_explain",
 		"auto_explain.log_min_duration=0", "auto_explain.log_nested_statements=on", "auto_explain.log_analyze=on")
+	if server.SQL(t, `SELECT pg_jit_available()`) != "t" {
+		t.Skip("this PostgreSQL compiles nothing")
+	}
 	const compiled = "JIT:"
 	l := openURL(t, server.URL(t)).(*Postgres)
 	before := len(server.Log(t))
@@ -73,7 +76,7 @@ func TestNoSaveIsCompiled(t *testing.T) {
 		t.Errorf("the line has %d orders, want 1", len(line.Conversations))
 	}
 	plans := server.Log(t)[before:]
-	for _, part := range []string{"INSERT INTO conversations", "CROSS JOIN LATERAL"} {
+	for _, part := range []string{"INSERT INTO conversations", "WITH ORDINALITY AS a (number"} {
 		if !strings.Contains(plans, part) {
 			t.Errorf("no plan of %s is told", part)
 		}
@@ -85,7 +88,7 @@ func TestNoSaveIsCompiled(t *testing.T) {
 	if err := l.row(t.Context(), `SELECT count(*) FROM generate_series(1, 100000)`).Scan(new(int)); err != nil {
 		t.Fatal(err)
 	}
-	if can := server.SQL(t, `SELECT pg_jit_available()`); can == "t" && !strings.Contains(server.Log(t), compiled) {
+	if !strings.Contains(server.Log(t), compiled) {
 		t.Error("PostgreSQL does not tell what it compiles")
 	}
 }

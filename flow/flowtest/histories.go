@@ -94,6 +94,16 @@ type modelOrder struct {
 	ended    flow.State
 }
 
+// pin is the latest that was texted for the order. Of one that moved to a number
+// that has opted out none is left: that number was never told it, and to give it
+// from there is to guess.
+func (o *modelOrder) pin() string {
+	if o.expires.IsZero() {
+		return ""
+	}
+	return o.pins[o.serial]
+}
+
 func (o *modelOrder) live(now time.Time) bool { return o.serial > 0 && now.Before(o.expires) }
 
 func complete() []flow.Entry {
@@ -182,7 +192,7 @@ func (h *history) typed(o *modelOrder, pin string) {
 	case o.proved:
 		h.match(o)
 	case o.locked || o.misses >= flow.WebTries || !o.live(h.Now()):
-	case pin == o.pins[o.serial]:
+	case pin == o.pin():
 		h.match(o)
 	default:
 		o.misses++
@@ -203,7 +213,7 @@ func (h *history) reply(t *rapid.T) {
 	h.hear(n, "my pin is "+pin)
 	l, compared := h.lines[n], false
 	for _, o := range h.orders {
-		if o.number == n && o.ended == "" && o.proved && pin == o.pins[o.serial] {
+		if o.number == n && o.ended == "" && o.proved && pin == o.pin() {
 			return // known again; the page is to finish it
 		}
 	}
@@ -211,20 +221,20 @@ func (h *history) reply(t *rapid.T) {
 		if o.proved || o.number != n || o.ended != "" || o.locked || l.misses >= flow.ReplyTries || !o.live(h.Now()) {
 			continue
 		}
-		if compared = true; pin == o.pins[o.serial] {
+		if compared = true; pin == o.pin() {
 			h.match(o)
 			return
 		}
 	}
 	for _, o := range h.orders {
 		// The PIN of the order that ended last is recognised: no miss.
-		if c := h.conversation(o); o.number == n && o.ended != "" && h.topic(n) == o.id && pin == o.pins[c.Serial.N] {
+		if c := h.conversation(o); o.number == n && o.ended != "" && h.topic(n) == o.id && !c.Serial.Expires.IsZero() && pin == o.pins[c.Serial.N] {
 			return
 		}
 	}
 	for _, o := range h.orders {
 		late := o.number == n && o.ended == "" && !o.proved && !o.locked && !o.live(h.Now()) && o.serial > 0
-		if late && l.misses < flow.ReplyTries && pin == o.pins[o.serial] {
+		if late && l.misses < flow.ReplyTries && pin == o.pin() {
 			compared = false // known again, and of no more use
 		}
 	}

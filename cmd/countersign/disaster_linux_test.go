@@ -179,7 +179,7 @@ func TestALockedDatabase(t *testing.T) {
 	t.Parallel()
 	ctx := t.Context()
 	a := newAiling(t, newTown(t, "", 1))
-	db, err := sql.Open("sqlite", a.set["DATABASE_URL"]+"?mode=rw")
+	db, err := sql.Open("sqlite", a.set["DATABASE_URL"]+"?mode=rw&_pragma=busy_timeout(5000)")
 	if err != nil {
 		t.Fatal(err)
 	}

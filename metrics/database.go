@@ -30,12 +30,12 @@ func (m *Metrics) Describe(c flow.Census, now time.Time) {
 	m.counted.Set(float64(now.UnixMilli()) / 1000)
 }
 
-// Refresh takes a census at each tick, and describes it, until ctx ends. One
-// that fails is logged and leaves the gauges as they were;
+// Refresh takes a census now and at each tick, and describes it, until ctx ends.
+// One that fails is logged and leaves the gauges as they were;
 // census_timestamp_seconds tells that they are old. The more rows there are the
 // longer one takes, so that ticks are left out to keep it to a fiftieth of the
 // time.
-func (m *Metrics) Refresh(ctx context.Context, ticks <-chan time.Time, log *slog.Logger,
+func (m *Metrics) Refresh(ctx context.Context, now time.Time, ticks <-chan time.Time, log *slog.Logger,
 	census func(context.Context, time.Time) (flow.Census, error),
 ) {
 	const (
@@ -43,25 +43,27 @@ func (m *Metrics) Refresh(ctx context.Context, ticks <-chan time.Time, log *slog
 		rest     = 50               // times as long as the census took, but not
 		longest  = 30 * time.Second // since alerts are judged by it
 	)
-	var next time.Time
+	count := func(now time.Time) (next time.Time) {
+		limited, cancel := context.WithTimeout(ctx, patience)
+		defer cancel()
+		began := time.Now()
+		c, err := census(limited, now)
+		if err != nil {
+			log.WarnContext(ctx, "census failed", "err", err)
+			return now
+		}
+		m.Describe(c, now)
+		return now.Add(min(rest*time.Since(began), longest))
+	}
+	next := count(now)
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case now := <-ticks:
-			if now.Before(next) {
-				continue
+			if !now.Before(next) {
+				next = count(now)
 			}
-			limited, cancel := context.WithTimeout(ctx, patience)
-			began := time.Now()
-			c, err := census(limited, now)
-			cancel()
-			if err != nil {
-				log.WarnContext(ctx, "census failed", "err", err)
-				continue
-			}
-			next = now.Add(min(rest*time.Since(began), longest))
-			m.Describe(c, now)
 		}
 	}
 }

@@ -493,11 +493,10 @@ func TestRefresh(t *testing.T) {
 	ticks, done := make(chan time.Time), make(chan struct{})
 	go func() {
 		defer close(done)
-		m.Refresh(ctx, ticks, slog.New(slog.DiscardHandler), census)
+		m.Refresh(ctx, noon.Add(time.Minute), ticks, slog.New(slog.DiscardHandler), census)
 	}()
-	for i := range answers {
-		ticks <- noon.Add(time.Duration(i+1) * time.Minute)
-	}
+	ticks <- noon.Add(2 * time.Minute)
+	ticks <- noon.Add(3 * time.Minute)
 	cancel()
 	<-done
 	open = append(open, ours(t, m)["open_orders"])
@@ -514,7 +513,7 @@ func TestRefreshRests(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		began := time.Now()
 		var at []time.Duration
-		answers := map[int]error{2: errors.New("database is gone")}
+		answers := map[int]error{3: errors.New("database is gone")}
 		census := func(context.Context, time.Time) (flow.Census, error) {
 			at = append(at, time.Since(began))
 			time.Sleep(time.Second / 5) // of the bubble's time
@@ -523,8 +522,8 @@ func TestRefreshRests(t *testing.T) {
 		tick := time.NewTicker(5 * time.Second)
 		defer tick.Stop()
 		time.AfterFunc(31*time.Second, cancel)
-		m.Refresh(ctx, tick.C, slog.New(slog.DiscardHandler), census)
-		want := []time.Duration{5 * time.Second, 15 * time.Second, 20 * time.Second, 30 * time.Second}
+		m.Refresh(ctx, began, tick.C, slog.New(slog.DiscardHandler), census)
+		want := []time.Duration{0, 10 * time.Second, 20 * time.Second, 25 * time.Second}
 		if !slices.Equal(at, want) {
 			t.Errorf("counted after %v, want %v", at, want)
 		}

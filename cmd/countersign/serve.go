@@ -246,7 +246,7 @@ func (s *service) run(ctx context.Context) error {
 	work.Go(func() {
 		tick := time.NewTicker(5 * time.Second)
 		defer tick.Stop()
-		s.metrics.Refresh(working, tick.C, s.log, s.ledger.Census)
+		s.metrics.Refresh(working, time.Now(), tick.C, s.log, s.ledger.Census)
 	})
 	work.Go(func() {
 		tick := time.NewTicker(5 * time.Second)

@@ -30,6 +30,9 @@ type shop struct {
 	twilio     *program
 	customers  atomic.Int64 // so far
 
+	// door is locked for customers to find the shop closed, and wait.
+	door sync.RWMutex
+
 	mu         sync.Mutex
 	complaints []string // what did not go as it was to, if the machine had time for it
 }
@@ -228,7 +231,10 @@ func (s *shop) trade(ctx context.Context, every time.Duration) {
 	for byText := false; ; byText = !byText {
 		c := s.american()
 		all.Go(func() {
-			if c.asks(ctx) != http.StatusAccepted {
+			s.door.RLock()
+			asked := c.asks(ctx)
+			s.door.RUnlock()
+			if asked != http.StatusAccepted {
 				return
 			}
 			switch pin := c.reads(ctx); {

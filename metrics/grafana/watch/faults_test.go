@@ -77,12 +77,14 @@ func drills() []drill {
 				// Two refusals are an alert. The breaker that the first one trips lets
 				// the next text try after 15 s, which at this pace is too late; a
 				// restart, which is what ops try too, closes it. Prometheus has to
-				// see its counters at zero: one that comes back as it was has not
-				// grown.
+				// see its counters at zero, before any customer asks: one that comes
+				// back as it was has not grown.
 				s.american().asks(ctx)
-				pass(ctx, 2*time.Second)
+				pass(ctx, 3*time.Second)
+				s.door.Lock()
 				s.crash()
-				pass(ctx, 2*time.Second)
+				pass(ctx, 3*time.Second)
+				s.door.Unlock()
 				s.american().asks(ctx)
 				s.american().asks(ctx)
 			},

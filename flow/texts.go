@@ -368,14 +368,20 @@ func (w wording) placeholders() []string {
 // fill puts the values in, or returns the name of one that is empty. What
 // looks like a placeholder in a value stays as it is.
 func (w wording) fill(values map[string]string) (text, lacks string) {
-	text = placeholder.ReplaceAllStringFunc(w.text, func(braced string) string {
-		name := strings.Trim(braced, "{}")
+	var filled strings.Builder
+	for rest := w.text; ; {
+		before, after, more := strings.Cut(rest, "{")
+		filled.WriteString(before)
+		if !more {
+			return filled.String(), lacks
+		}
+		var name string
+		name, rest, _ = strings.Cut(after, "}") // as problems has seen to: no brace stands alone
 		if values[name] == "" {
 			lacks = name
 		}
-		return values[name]
-	})
-	return text, lacks
+		filled.WriteString(values[name])
+	}
 }
 
 func join(sayings []Saying) string {

@@ -27,16 +27,19 @@ import (
 // about; but they have as many tries by their addresses alone. Against them
 // stand the guard's totals.
 type valve struct {
-	rate flow.Rate
-	mu   sync.Mutex
-	seen *simplelru.LRU[netip.Addr, []time.Time] // oldest first
+	rate  flow.Rate
+	mu    sync.Mutex
+	began time.Time                                   // by the first request
+	seen  *simplelru.LRU[netip.Addr, []time.Duration] // since began, oldest first
 }
 
-// At most so many times are remembered, in 24 bytes each.
+// At most so many times are remembered, in 8 bytes each. A [time.Time] is 24,
+// with a pointer among them: a flood from many addresses would have the garbage
+// collector follow a million of those.
 const valveTimes = 1 << 20
 
 func newValve(rate flow.Rate) *valve {
-	seen, err := simplelru.NewLRU[netip.Addr, []time.Time](max(1024, valveTimes/rate.N), nil)
+	seen, err := simplelru.NewLRU[netip.Addr, []time.Duration](max(1024, valveTimes/rate.N), nil)
 	if err != nil {
 		panic(err) // only for a size below 1
 	}
@@ -48,16 +51,20 @@ func newValve(rate flow.Rate) *valve {
 func (v *valve) pass(addr netip.Addr, now time.Time) time.Duration {
 	v.mu.Lock()
 	defer v.mu.Unlock()
+	if v.began.IsZero() {
+		v.began = now
+	}
+	at := now.Sub(v.began)
 	times, _ := v.seen.Get(addr)
 	past := 0
-	for past < len(times) && !times[past].Add(v.rate.Per).After(now) {
+	for past < len(times) && times[past]+v.rate.Per <= at {
 		past++
 	}
 	times = times[past:]
 	if len(times) >= v.rate.N {
-		return times[0].Add(v.rate.Per).Sub(now)
+		return times[0] + v.rate.Per - at
 	}
-	v.seen.Add(addr, append(times, now))
+	v.seen.Add(addr, append(times, at))
 	return 0
 }
 

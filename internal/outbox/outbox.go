@@ -94,7 +94,7 @@ const (
 // An Outbox texts the messages of one ledger. Make it with [New].
 type Outbox struct {
 	Config
-	queue chan job
+	queue chan *job
 	// held counts the messages in the queue and with workers.
 	held atomic.Int64
 	// freed has a token when a worker has become free.
@@ -151,8 +151,9 @@ func New(c Config) *Outbox {
 		askers: askers,
 		// As many as the workers get through in about the time that a lease
 		// has to spare. What would wait longer is better off in the ledger,
-		// where other processes see it.
-		queue: make(chan job, 64*c.Workers),
+		// where other processes see it. Of pointers, since the garbage
+		// collector looks at all of it, empty too.
+		queue: make(chan *job, 64*c.Workers),
 		freed: make(chan struct{}, 1),
 	}
 }
@@ -179,7 +180,7 @@ func (o *Outbox) Nudge(ctx context.Context, m flow.Message) {
 	}
 	o.held.Add(1)
 	select {
-	case o.queue <- job{ctx, m}:
+	case o.queue <- &job{ctx, m}:
 	default:
 		o.held.Add(-1)
 		o.returns.Go(func() { o.giveBack(ctx, m, 0) })

@@ -161,6 +161,32 @@ func TestOfTextsThatHadToWaitTheLastIsEnough(t *testing.T) {
 	}
 }
 
+// An order has moved to a number that has opted out, and so was texted nothing
+// there. Its PIN of before was told to somebody else: from the new number it is a
+// guess at what else waits there.
+func TestThePINOfANumberThatWasLeftIsAGuess(t *testing.T) {
+	s := newShop(t)
+	ask2(t, s, bert)
+	s.SendAll()
+	hear(t, s, bert, "STOP")
+	moved := ask(t, s, ann)
+	s.SendAll()
+	pin := lastPIN(s)
+	if _, err := s.Desk.Renumber(ctx, browser, moved, bert.E164()); err != nil {
+		t.Fatal(err)
+	}
+	hear(t, s, bert, pin)
+	hear(t, s, ann, pin)
+	for n, want := range map[flow.Number]int{bert: 1, ann: 0} {
+		if l, _ := s.Ledger.Reload(ctx, s.Line(n)); l.Misses != want {
+			t.Errorf("%d misses of %s, want %d", l.Misses, n, want)
+		}
+	}
+	if c := conversation(t, s, moved); !c.State.Open() || !c.Proved.IsZero() {
+		t.Errorf("the order is %s, proved at %v", c.State, c.Proved)
+	}
+}
+
 func TestTheShopsOwnNumberIsNobodys(t *testing.T) {
 	s := newShop(t)
 	var told *flow.Error

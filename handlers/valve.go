@@ -27,15 +27,16 @@ import (
 // about; but they have as many tries by their addresses alone. Against them
 // stand the guard's totals.
 type valve struct {
-	rate  flow.Rate
-	mu    sync.Mutex
-	began time.Time                                   // by the first request
+	rate flow.Rate
+	mu   sync.Mutex
+	// began is when the first request came. Times are told since then, and not
+	// by the calendar, since the clock may be set.
+	began time.Time
 	seen  *simplelru.LRU[netip.Addr, []time.Duration] // since began, oldest first
 }
 
-// At most so many times are remembered, in 8 bytes each. A [time.Time] is 24,
-// with a pointer among them: a flood from many addresses would have the garbage
-// collector follow a million of those.
+// About so many times are remembered, in 8 bytes each. A [time.Time] is 24, with
+// a pointer among them for the garbage collector to follow.
 const valveTimes = 1 << 20
 
 func newValve(rate flow.Rate) *valve {
@@ -57,12 +58,12 @@ func (v *valve) pass(addr netip.Addr, now time.Time) time.Duration {
 	at := now.Sub(v.began)
 	times, _ := v.seen.Get(addr)
 	past := 0
-	for past < len(times) && times[past]+v.rate.Per <= at {
+	for past < len(times) && at-times[past] >= v.rate.Per {
 		past++
 	}
 	times = times[past:]
 	if len(times) >= v.rate.N {
-		return times[0] + v.rate.Per - at
+		return v.rate.Per - (at - times[0])
 	}
 	v.seen.Add(addr, append(times, at))
 	return 0

@@ -3,6 +3,7 @@ package handlers
 import (
 	"fmt"
 	"io"
+	"math"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
@@ -34,6 +35,17 @@ func TestTheValve(t *testing.T) {
 		if got := v.pass(tt.from, began.Add(tt.at)); got != tt.wait {
 			t.Errorf("%s: wait %v, want %v", tt.name, got, tt.wait)
 		}
+	}
+}
+
+// Nothing may be added to the longest span that can be set.
+func TestTheValveHoldsForTheLongestSpan(t *testing.T) {
+	from := netip.MustParseAddr("192.0.2.1")
+	v := newValve(flow.Rate{N: 1, Per: math.MaxInt64})
+	v.pass(netip.MustParseAddr("192.0.2.2"), began)
+	v.pass(from, began.Add(time.Hour))
+	if got := v.pass(from, began.Add(2*time.Hour)); got != math.MaxInt64-time.Hour {
+		t.Errorf("wait %v, want all of it but an hour", got)
 	}
 }
 

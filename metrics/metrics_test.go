@@ -479,7 +479,8 @@ func TestDefaultPrices(t *testing.T) {
 func TestRefresh(t *testing.T) {
 	m, _ := fresh()
 	ctx, cancel := context.WithCancel(t.Context())
-	answers := []error{nil, errors.New("database is gone"), nil}
+	gone := errors.New("database is gone")
+	answers := []error{gone, nil, gone, nil}
 	var open []float64
 	census := func(_ context.Context, now time.Time) (flow.Census, error) {
 		open = append(open, ours(t, m)["open_orders"])
@@ -495,12 +496,13 @@ func TestRefresh(t *testing.T) {
 		defer close(done)
 		m.Refresh(ctx, noon.Add(time.Minute), ticks, slog.New(slog.DiscardHandler), census)
 	}()
-	ticks <- noon.Add(2 * time.Minute)
-	ticks <- noon.Add(3 * time.Minute)
+	for minute := range 3 {
+		ticks <- noon.Add(time.Duration(minute+2) * time.Minute)
+	}
 	cancel()
 	<-done
 	open = append(open, ours(t, m)["open_orders"])
-	if want := []float64{0, 1, 1, 3}; !slices.Equal(open, want) {
+	if want := []float64{0, 0, 2, 2, 4}; !slices.Equal(open, want) {
 		t.Errorf("before and after each census, open_orders was %v, want %v", open, want)
 	}
 }

@@ -179,6 +179,7 @@ func TestALockedDatabase(t *testing.T) {
 	t.Parallel()
 	ctx := t.Context()
 	a := newAiling(t, newTown(t, "", 1))
+	// The service may be saving a receipt.
 	db, err := sql.Open("sqlite", a.set["DATABASE_URL"]+"?mode=rw&_pragma=busy_timeout(5000)")
 	if err != nil {
 		t.Fatal(err)

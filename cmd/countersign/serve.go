@@ -246,6 +246,7 @@ func (s *service) run(ctx context.Context) error {
 	work.Go(func() {
 		tick := time.NewTicker(5 * time.Second)
 		defer tick.Stop()
+		// Now as the ticks have it, whatever clock the service is given.
 		s.metrics.Refresh(working, time.Now(), tick.C, s.log, s.ledger.Census)
 	})
 	work.Go(func() {

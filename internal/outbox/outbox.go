@@ -168,22 +168,22 @@ func New(c Config) *Outbox {
 // a save of its own; the ledger has just managed one for this message and
 // commits them together. After Run has ended, the message is left alone.
 func (o *Outbox) Nudge(ctx context.Context, m flow.Message) {
-	ctx = context.WithoutCancel(ctx)
+	j := &job{context.WithoutCancel(ctx), m}
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.closed {
 		return
 	}
 	// However it is put off, or its lease lost, it knows its next time.
-	if asker, known := o.Asker(ctx); known {
+	if asker, known := o.Asker(j.ctx); known {
 		o.askers.Add(m.ID, asker)
 	}
 	o.held.Add(1)
 	select {
-	case o.queue <- &job{ctx, m}:
+	case o.queue <- j:
 	default:
 		o.held.Add(-1)
-		o.returns.Go(func() { o.giveBack(ctx, m, 0) })
+		o.returns.Go(func() { o.giveBack(j.ctx, j.Message, 0) })
 	}
 }
 

@@ -8,4 +8,5 @@
 
 ALTER FUNCTION countersign_group SET jit = off;
 ALTER FUNCTION countersign_lines SET jit = off;
-ALTER FUNCTION countersign_commit SET jit = off; -- and what it calls
+ALTER FUNCTION countersign_commit SET jit = off;
+ALTER FUNCTION countersign_save SET jit = off;

@@ -63,7 +63,7 @@ func (v *valve) pass(addr netip.Addr, now time.Time) time.Duration {
 	}
 	times = times[past:]
 	if len(times) >= v.rate.N {
-		return v.rate.Per - max(0, at-times[0]) // who came first may be let in last
+		return v.rate.Per - max(0, at-times[0]) // of two at once, either may get here first
 	}
 	v.seen.Add(addr, append(times, at))
 	return 0

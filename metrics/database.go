@@ -31,11 +31,10 @@ func (m *Metrics) Describe(c flow.Census, now time.Time) {
 }
 
 // Refresh takes a census now and at each tick, and describes it, until ctx ends.
-// One that fails is logged and leaves the gauges as they were;
-// census_timestamp_seconds tells that they are old. Before the first one they are
-// zero. The more rows there are the
-// longer one takes, so that ticks are left out to keep it to a fiftieth of the
-// time.
+// Before the first the gauges are zero. One that fails is logged and leaves them
+// as they were; census_timestamp_seconds tells that they are old. The more rows
+// there are the longer one takes, so that ticks are left out to keep it to a
+// fiftieth of the time.
 func (m *Metrics) Refresh(ctx context.Context, now time.Time, ticks <-chan time.Time, log *slog.Logger,
 	census func(context.Context, time.Time) (flow.Census, error),
 ) {

@@ -1,5 +1,3 @@
-// Package alerts holds the alerting rules, and tests that they say what they
-// should, when they should.
 package alerts
 
 import (
